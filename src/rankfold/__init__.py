@@ -1,0 +1,1 @@
+"""Fine-tuning and exact, sharded evaluation: everything that runs on a compute node."""

@@ -1,0 +1,1 @@
+"""Data sets: file formats read into examples, and examples divided into training and test."""

@@ -1,0 +1,1 @@
+"""Generative entity recognition without the model: prompts, and generated text turned into spans."""

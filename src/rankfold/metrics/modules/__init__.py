@@ -1,0 +1,1 @@
+"""Metrics as `evaluate` modules, loaded by path through `rankfold.metrics.load`."""

@@ -1,0 +1,112 @@
+"""Data sets by hub name: read from a local folder here, since tests have no network."""
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rankfold.data.examples import Answer, QuestionExample
+from rankfold.data.hub import read_hub
+from rankfold.data.readers import count_examples, read_examples
+from rankfold.errors import DataError
+from rankfold.recipe.schema import Source
+
+ROW = {
+    "id": "q1",
+    "title": "Ulm",
+    "context": "Ulm lies on the Danube.",
+    "question": "Where?",
+    "answers": {"text": ["Danube"], "answer_start": [16]},
+}
+UNANSWERABLE = {**ROW, "id": "q2", "answers": {"text": [], "answer_start": []}}
+EXAMPLES = (
+    QuestionExample("q1", "Where?", "Ulm lies on the Danube.", (Answer("Danube", 16),)),
+    QuestionExample("q2", "Where?", "Ulm lies on the Danube.", ()),
+)
+
+
+@pytest.fixture
+def hub_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    """A folder of parquet files, one a split, as the hub serves them."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "squad"
+    folder.mkdir()
+    for split, rows in (("train", [ROW, UNANSWERABLE]), ("validation", [UNANSWERABLE])):
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{split}-00000-of-00001.parquet")
+    return Source(path=f"hub:{folder}", format="squad")
+
+
+def loading(rows: list[dict[str, Any]]) -> Any:
+    return lambda name, split: rows
+
+
+def failing(error: Exception) -> Any:
+    def load(name: str, split: str) -> None:
+        raise error
+
+    return load
+
+
+def error_of(source: Source, split: str = "train") -> str:
+    with pytest.raises(DataError) as caught:
+        read_hub(source, split)
+    return str(caught.value)
+
+
+def test_each_split_is_read_by_its_name(hub_source: Source) -> None:
+    assert read_hub(hub_source, "train").examples == EXAMPLES
+    assert read_hub(hub_source, "validation").examples == EXAMPLES[1:]
+
+
+def test_the_reader_takes_the_training_split_unless_told(hub_source: Source) -> None:
+    assert read_examples(hub_source).examples == EXAMPLES
+    assert read_examples(hub_source, hub_split="validation").examples == EXAMPLES[1:]
+
+
+def test_a_split_that_is_not_there_is_named_beside_those_that_are(hub_source: Source) -> None:
+    message = error_of(hub_source, "test")
+    assert message.startswith(f"{hub_source.path}: the split 'test' cannot be loaded: ")
+    assert "validation" in message
+    assert message.endswith("  → Set `train_split` and `test_split` to splits that the data set has.")
+
+
+def test_a_hub_that_cannot_be_reached_is_the_users_error_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(datasets, "load_dataset", failing(ConnectionError("offline mode is enabled")))
+    assert error_of(Source(path="hub:squad", format="squad")) == (
+        "hub:squad: the data set cannot be found or reached: offline mode is enabled\n"
+        "  → Download it where there is a network, or name a local file in `path`."
+    )
+
+
+def test_other_formats_are_refused_before_anything_is_loaded() -> None:
+    assert error_of(Source(path="hub:conll2003", format="conll")) == (
+        "hub:conll2003: the format 'conll' cannot be read from the hub; only 'squad' can\n"
+        "  → Download the data set and name its file in `path`."
+    )
+
+
+def test_other_columns_are_an_error_that_names_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "load_dataset", loading([ROW, {"text": "x", "label": 1}]))
+    assert error_of(Source(path="hub:imdb", format="squad")) == (
+        "hub:imdb, split train, row 1: `id` is missing; the keys here are: `text`, `label`\n"
+        "  → Add `id`, a string, or choose another `format` in the recipe."
+    )
+
+
+def test_texts_and_offsets_that_do_not_pair_up_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpaired = {**ROW, "answers": {"text": ["Danube"], "answer_start": []}}
+    monkeypatch.setattr(datasets, "load_dataset", loading([unpaired]))
+    assert error_of(Source(path="hub:squad", format="squad")) == (
+        "hub:squad, split train, row 0, answers: 1 texts, but 0 offsets; "
+        'found {"text": ["Danube"], "answer_start": []}\n'
+        "  → Give every answer a text and an `answer_start`."
+    )
+
+
+def test_how_many_examples_the_hub_has_is_not_known() -> None:
+    assert count_examples(Source(path="hub:squad", format="squad")) is None
