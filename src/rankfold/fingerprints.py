@@ -1,0 +1,46 @@
+"""Hashes that tell whether two results come from the same model, data and settings."""
+
+import hashlib
+from pathlib import Path
+
+from rankfold.nbest.units import Fingerprint
+from rankfold.recipe.schema import Recipe
+
+WEIGHTS_AND_SETTINGS = (".safetensors", ".json", ".jinja", ".txt", ".model")
+
+
+def folder_sha256(folder: Path, suffixes: tuple[str, ...] = WEIGHTS_AND_SETTINGS) -> str:
+    """Hash the names and contents of a folder's files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.suffix in suffixes):
+        with path.open("rb") as file:
+            digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def evaluation_fingerprint(recipe: Recipe, *, model: str, tokenizer: str, features: str) -> Fingerprint:
+    """Everything that records depend on; what only the merge uses is left out, so it may change."""
+    evaluation = recipe.evaluation
+    fields: dict[str, str | int] = {
+        "task": recipe.task,
+        "model": model,
+        "tokenizer": tokenizer,
+        "features": features,
+        "torch_dtype": recipe.model.torch_dtype,
+        "max_length": recipe.data.max_length,
+        "doc_stride": recipe.data.doc_stride,
+        "unit_size": evaluation.unit_size,
+        "per_device_eval_batch_size": evaluation.per_device_eval_batch_size,
+        "n_best_size": evaluation.n_best_size,
+    }
+    if recipe.task == "generative_ner":
+        fields |= {
+            "seed": recipe.seed,
+            "max_new_tokens": evaluation.max_new_tokens,
+            "num_return_sequences": evaluation.num_return_sequences,
+            "num_beams": evaluation.num_beams,
+            "do_sample": int(evaluation.do_sample),
+            "temperature": str(evaluation.temperature),
+            "top_p": str(evaluation.top_p),
+        }
+    return Fingerprint.of(fields)

@@ -1,0 +1,168 @@
+"""What a report says about a run: plain values, read from the run's files by `rankfold.report.read`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rankfold.data.examples import Answer, Span
+
+
+@dataclass(frozen=True)
+class InventedEntity:
+    """An entity that the model wrote though its text is nowhere in the example."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class EntityResult:
+    """An example of entity recognition beside what the model made of it.
+
+    `f1` is of this example alone, 0..1; `generated` is what the model wrote, one text a sequence.
+    """
+
+    id: str
+    text: str
+    gold: tuple[Span, ...]
+    predicted: tuple[Span, ...]
+    invented: tuple[InventedEntity, ...]
+    parse_failure: bool
+    f1: float
+    generated: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AnswerResult:
+    """A question beside the answer the model gave; `start` and `end` count characters of the context.
+
+    `prediction` is empty where the model says that there is no answer; `f1` is 0..1.
+    """
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[Answer, ...]
+    prediction: str
+    start: int | None
+    end: int | None
+    exact_match: bool
+    f1: float
+
+
+ExampleResult = EntityResult | AnswerResult
+
+
+@dataclass(frozen=True)
+class VariantFacts:
+    """The scores of one model on the test set; `metrics` and `per_label` hold what metrics.json holds."""
+
+    metrics: Mapping[str, float]
+    per_label: Mapping[str, Mapping[str, float]]
+    examples: tuple[ExampleResult, ...]
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """Counts of one split as prepared; `dropped` maps a reason to a number of examples."""
+
+    name: str
+    num_examples: int
+    num_features: int
+    num_tokens: int
+    num_truncated: int
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What prepare made of the data; `max_length` is in tokens."""
+
+    labels: tuple[str, ...]
+    max_length: int
+    splits: tuple[SplitFacts, ...]
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """`totals` holds the numbers of train_summary.json; `losses` are (optimizer step, loss)."""
+
+    totals: Mapping[str, float]
+    losses: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """One job as its state file has it; `seconds` is None until it has ended."""
+
+    job: str
+    stage: str
+    state: str
+    seconds: float | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class CodeFacts:
+    """The code that ran; `revision` is None outside a git repository."""
+
+    revision: str | None
+    branch: str | None
+    dirty: bool
+
+
+@dataclass(frozen=True)
+class EnvironmentFacts:
+    """The machine and the packages that ran."""
+
+    python: str
+    platform: str
+    cpu_count: int | None
+    gpus: tuple[str, ...]
+    packages: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """All that a report says. None stands for a file that the run has not written (yet).
+
+    `created` is ISO 8601; `recipe` is the resolved recipe as YAML; `value_sources` maps a recipe key to
+    where its value came from; `html` is where the HTML report goes.
+    """
+
+    run_id: str
+    name: str
+    created: str
+    command: tuple[str, ...]
+    task: str
+    model: str
+    recipe: str
+    value_sources: Mapping[str, str]
+    code: CodeFacts | None
+    environment: EnvironmentFacts | None
+    jobs: tuple[JobFacts, ...]
+    data: DataFacts | None
+    training: TrainingFacts | None
+    base: VariantFacts | None
+    fine_tuned: VariantFacts | None
+    html: Path
+
+    @property
+    def state(self) -> str:
+        """failed, cancelled, completed, running or pending: the run as a whole.
+
+        A run with scores of the trained model is complete: the merge job, which writes the report, can
+        only say so of itself once the report is there.
+        """
+        states = {job.state for job in self.jobs}
+        for state in ("failed", "cancelled"):
+            if state in states:
+                return state
+        if self.fine_tuned is not None:
+            return "completed"
+        return "running" if states & {"running", "completed"} else "pending"
+
+    @property
+    def evaluated(self) -> VariantFacts | None:
+        """The variant whose examples are shown: the trained model, or else the base model."""
+        return self.fine_tuned or self.base

@@ -1,0 +1,92 @@
+"""The report as one HTML file that needs nothing else: no network, no script, no font."""
+
+from collections import Counter
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from rankfold.report import loss_curve, marks
+from rankfold.report.facts import RunFacts, TrainingFacts
+from rankfold.report.formats import format_count, format_instant, format_seconds
+from rankfold.report.mistakes import f1_before, parse_failures, verdict_of, worst_first
+from rankfold.report.scores import headline_rows, label_rows, score_rows
+from rankfold.report.timing import stage_rows
+
+OPEN_EXAMPLES = 20
+"""Examples shown at once; the rest is folded."""
+
+OPEN_PARSE_FAILURES = 5
+MAX_PARSE_FAILURES = 100
+
+TASK_TITLES = {
+    "generative_ner": "Entity recognition by generation",
+    "extractive_qa": "Extractive question answering",
+}
+
+
+def render_html(facts: RunFacts) -> str:
+    """One self-contained page; every text that comes from the data or the recipe is escaped."""
+    evaluated = facts.evaluated
+    examples = worst_first(evaluated) if evaluated else ()
+    failures = parse_failures(evaluated) if evaluated else ()
+    return (
+        _templates()
+        .get_template("report.html")
+        .render(
+            facts=facts,
+            task_title=TASK_TITLES.get(facts.task, facts.task),
+            headline=headline_rows(facts),
+            scores=score_rows(facts),
+            labels=label_rows(facts),
+            curve=loss_curve.loss_curve(facts.training.losses) if facts.training else None,
+            drawing=loss_curve,
+            training=training_rows(facts.training) if facts.training else (),
+            open_examples=examples[:OPEN_EXAMPLES],
+            folded_examples=examples[OPEN_EXAMPLES:],
+            f1_before=f1_before(facts),
+            num_parse_failures=len(failures),
+            open_failures=failures[:OPEN_PARSE_FAILURES],
+            folded_failures=failures[OPEN_PARSE_FAILURES:MAX_PARSE_FAILURES],
+            stages=stage_rows(facts),
+            gpus=_gpus(facts),
+            marks_of=marks.marks_of,
+            segments=marks.segments,
+            is_entangled=marks.is_entangled,
+            excerpts=marks.excerpts,
+            verdict_of=verdict_of,
+        )
+    )
+
+
+def training_rows(training: TrainingFacts) -> tuple[tuple[str, str], ...]:
+    """The totals of training as (title, value), those that the run has."""
+    totals = training.totals
+    rows = [
+        ("Optimizer steps", "global_step", format_count),
+        ("Mean loss", "train_loss", "{:.4f}".format),
+        ("Duration", "train_runtime_s", format_seconds),
+        ("Examples a second", "train_samples_per_second", "{:,.1f}".format),
+        ("Tokens a second", "train_tokens_per_second", format_count),
+        ("Ranks", "world_size", format_count),
+        ("Examples a step", "global_batch_size", format_count),
+        ("Parameters", "total_parameters", format_count),
+        ("Parameters trained", "trainable_parameters", format_count),
+    ]
+    return tuple((title, show(totals[key])) for title, key, show in rows if key in totals)
+
+
+def _gpus(facts: RunFacts) -> str:
+    counts = Counter(facts.environment.gpus if facts.environment else ())
+    return ", ".join(f"{number} × {gpu}" if number > 1 else gpu for gpu, number in counts.items())
+
+
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(count=format_count, instant=format_instant)
+    return environment

@@ -1,0 +1,154 @@
+"""Reads a run's files into `RunFacts`. Only run.json and recipe.yaml must be there."""
+
+import re
+from typing import Any
+
+import yaml
+
+from rankfold.errors import OperationalError
+from rankfold.report.facts import (
+    CodeFacts,
+    DataFacts,
+    EnvironmentFacts,
+    JobFacts,
+    RunFacts,
+    SplitFacts,
+    TrainingFacts,
+)
+from rankfold.report.files import read_object, read_text, written_by_a_stage
+from rankfold.report.results import finite_numbers, read_variant
+from rankfold.run_folder import RunFolder
+
+STAGES = ("prepare", "train", "evaluate", "merge")
+"""The order in which jobs are listed."""
+
+
+def read_facts(run: RunFolder) -> RunFacts:
+    """Read what the run has written so far.
+
+    Raises:
+        OperationalError: run.json or recipe.yaml is missing, or a file is not what its stage writes.
+    """
+    identity, recipe_text = read_object(run.run), read_text(run.recipe)
+    if identity is None or recipe_text is None:
+        missing = run.run if identity is None else run.recipe
+        raise OperationalError(
+            "a run has this file from its first moment, and it is not there",
+            where=str(missing),
+            remedy="Check that the folder is a run: `launch list` names them all.",
+        )
+    with written_by_a_stage(run.recipe):
+        recipe = _recipe(recipe_text)
+        task, model = recipe["task"], recipe["model"]["name_or_path"]
+    with written_by_a_stage(run.run):
+        return RunFacts(
+            run_id=identity["run_id"],
+            name=identity["name"],
+            created=identity["created"],
+            command=tuple(identity["command"]),
+            task=task,
+            model=model,
+            recipe=recipe_text,
+            value_sources=_value_sources(run),
+            code=_code(run),
+            environment=_environment(run),
+            jobs=_jobs(run),
+            data=_data(run),
+            training=_training(run),
+            base=read_variant(run, "base"),
+            fine_tuned=read_variant(run, "fine_tuned"),
+            html=run.report_html,
+        )
+
+
+def _recipe(text: str) -> dict[str, Any]:
+    try:
+        recipe = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"not valid YAML: {error}") from error
+    if not isinstance(recipe, dict):
+        raise TypeError(f"a mapping is expected, {type(recipe).__name__} was found")
+    return recipe
+
+
+def _value_sources(run: RunFolder) -> dict[str, str]:
+    return {key: str(source) for key, source in (read_object(run.recipe_sources) or {}).items()}
+
+
+def _code(run: RunFolder) -> CodeFacts | None:
+    git = read_object(run.code / "git.json")
+    if git is None:
+        return None
+    with written_by_a_stage(run.code / "git.json"):
+        return CodeFacts(git["revision"], git.get("branch"), dirty=git.get("dirty", False))
+
+
+def _environment(run: RunFolder) -> EnvironmentFacts | None:
+    found = read_object(run.environment)
+    if found is None:
+        return None
+    with written_by_a_stage(run.environment):
+        return EnvironmentFacts(
+            python=found["python"],
+            platform=found["platform"],
+            cpu_count=found.get("cpu_count"),
+            gpus=tuple(str(gpu) for gpu in found.get("gpus", ())),
+            packages=dict(sorted(found["packages"].items())),
+        )
+
+
+def _jobs(run: RunFolder) -> tuple[JobFacts, ...]:
+    found = []
+    for path in run.jobs.glob("*/state.json"):
+        state = read_object(path) or {}
+        with written_by_a_stage(path):
+            found.append(
+                JobFacts(
+                    job=state["job"],
+                    stage=state["stage"],
+                    state=state["state"],
+                    seconds=state.get("seconds"),
+                    error=state.get("error"),
+                )
+            )
+    return tuple(sorted(found, key=_job_order))
+
+
+def _job_order(job: JobFacts) -> tuple[int, str, int]:
+    """By stage, then by name, with shard 10 after shard 9."""
+    name, shard = re.fullmatch(r"(.*?)(?:-(\d+))?", job.job, re.DOTALL).groups()  # type: ignore[union-attr]
+    stage = STAGES.index(job.stage) if job.stage in STAGES else len(STAGES)
+    return stage, name, int(shard or 0)
+
+
+def _data(run: RunFolder) -> DataFacts | None:
+    summary = read_object(run.prepare_summary)
+    if summary is None:
+        return None
+    with written_by_a_stage(run.prepare_summary):
+        return DataFacts(
+            labels=tuple(summary.get("labels") or ()),
+            max_length=summary["max_length"],
+            splits=tuple(_split(name, summary[name]) for name in ("train", "test") if name in summary),
+        )
+
+
+def _split(name: str, counts: dict[str, Any]) -> SplitFacts:
+    return SplitFacts(
+        name=name,
+        num_examples=counts["num_examples"],
+        num_features=counts["num_features"],
+        num_tokens=counts["num_tokens"],
+        num_truncated=counts["num_truncated"],
+        dropped=counts["dropped"],
+    )
+
+
+def _training(run: RunFolder) -> TrainingFacts | None:
+    summary = read_object(run.train_summary)
+    if summary is None:
+        return None
+    with written_by_a_stage(run.train_summary):
+        logged = [finite_numbers(entry) for entry in summary.get("log_history", ())]
+        losses = tuple((int(log["step"]), log["loss"]) for log in logged if {"step", "loss"} <= log.keys())
+        return TrainingFacts(totals=finite_numbers(summary), losses=losses)

@@ -1,0 +1,110 @@
+"""The rows of the score tables, the same for HTML and Markdown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from rankfold.report.facts import RunFacts, VariantFacts
+from rankfold.report.formats import METRICS, format_change, format_count, format_metric
+
+HEADLINE_METRICS = {
+    "generative_ner": ("entity_f1", "entity_precision", "entity_recall"),
+    "extractive_qa": ("exact_match", "f1"),
+}
+"""The scores at the top of a report; the first names the task's quality in one number."""
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One metric before and after training, as text; `trend` says whether the change is for the better."""
+
+    title: str
+    before: str
+    after: str
+    change: str
+    trend: Literal["better", "worse", "neither"]
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """How one model did on one label, as text."""
+
+    num_predicted: str
+    num_correct: str
+    precision: str
+    recall: str
+    f1: str
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One label before and after training; None where that model was not evaluated."""
+
+    label: str
+    num_gold: str
+    before: LabelScores | None
+    after: LabelScores | None
+
+
+def headline_rows(facts: RunFacts) -> tuple[ScoreRow, ...]:
+    """The few scores that say how good the task is done; none before there are scores."""
+    keys = HEADLINE_METRICS.get(facts.task, ())
+    return tuple(_score_row(key, facts) for key in keys if _has(facts, key))
+
+
+def score_rows(facts: RunFacts) -> tuple[ScoreRow, ...]:
+    """Every metric that either model has, in the order of `METRICS`."""
+    return tuple(_score_row(key, facts) for key in METRICS if _has(facts, key))
+
+
+def label_rows(facts: RunFacts) -> tuple[LabelRow, ...]:
+    """A row for every label, in the recipe's order where the data summary has one, then by name."""
+    scored = {label for variant in (facts.base, facts.fine_tuned) if variant for label in variant.per_label}
+    ordered = [label for label in (facts.data.labels if facts.data else ()) if label in scored]
+    return tuple(_label_row(label, facts) for label in [*ordered, *sorted(scored - set(ordered))])
+
+
+def _has(facts: RunFacts, key: str) -> bool:
+    return any(variant and key in variant.metrics for variant in (facts.base, facts.fine_tuned))
+
+
+def _score_row(key: str, facts: RunFacts) -> ScoreRow:
+    before = facts.base.metrics.get(key) if facts.base else None
+    after = facts.fine_tuned.metrics.get(key) if facts.fine_tuned else None
+    return ScoreRow(
+        title=METRICS[key].title,
+        before=format_metric(key, before),
+        after=format_metric(key, after),
+        change=format_change(key, before, after),
+        trend=_trend(key, before, after),
+    )
+
+
+def _trend(key: str, before: float | None, after: float | None) -> Literal["better", "worse", "neither"]:
+    metric = METRICS[key]
+    change = 0.0 if before is None or after is None else round(after - before, metric.decimals)
+    if metric.better == "neither" or not change:
+        return "neither"
+    return "better" if (change > 0) == (metric.better == "higher") else "worse"
+
+
+def _label_row(label: str, facts: RunFacts) -> LabelRow:
+    before, after = _label_scores(facts.base, label), _label_scores(facts.fine_tuned, label)
+    variants = [variant for variant in (facts.fine_tuned, facts.base) if variant]
+    counts: list[Mapping[str, float]] = [
+        variant.per_label[label] for variant in variants if label in variant.per_label
+    ]
+    return LabelRow(label, format_count(counts[0].get("num_gold")), before, after)
+
+
+def _label_scores(variant: VariantFacts | None, label: str) -> LabelScores | None:
+    if variant is None:
+        return None
+    scores = variant.per_label.get(label, {})
+    return LabelScores(
+        num_predicted=format_count(scores.get("num_predicted")),
+        num_correct=format_count(scores.get("num_correct")),
+        precision=format_metric("entity_precision", scores.get("precision")),
+        recall=format_metric("entity_recall", scores.get("recall")),
+        f1=format_metric("entity_f1", scores.get("f1")),
+    )
