@@ -1,0 +1,212 @@
+"""What every rank of every job runs: set the environment, say how it goes, call one stage."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch import rendezvous
+from launch.plan import PlannedJob
+from launch.processes import Process
+from launch.states import JobState, RankState, now, read_job_state
+from rankfold.errors import RankfoldError, UserError
+from rankfold.run_folder import RunFolder
+
+QUIET = {
+    # Progress bars in a log file are thousands of lines; the stages write progress.json instead.
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "warning",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this rank stands among the ranks of its job."""
+
+    rank: int
+    local_rank: int
+    world_size: int
+    num_nodes: int
+    job_id: str
+
+    @classmethod
+    def from_submitit(cls) -> Place:
+        from submitit import JobEnvironment
+
+        here = JobEnvironment()
+        return cls(here.global_rank, here.local_rank, here.num_tasks, here.num_nodes, str(here.job_id))
+
+    @property
+    def local_world_size(self) -> int:
+        return self.world_size // self.num_nodes
+
+
+@dataclass(frozen=True)
+class RankJob:
+    """The callable that submitit pickles: names and numbers only, never data or a model.
+
+    Args:
+        run_folder: The run's folder, absolute.
+        threads: OMP_NUM_THREADS; None: the cores this rank is bound to.
+        gpus: CUDA_VISIBLE_DEVICES of the job; None leaves what the scheduler set.
+        has_driver: Whether a process watches this job and writes its state; on Slurm ranks do.
+    """
+
+    run_folder: str
+    job: str
+    stage: str
+    variant: str | None
+    shard: int | None
+    num_shards: int
+    threads: int | None = None
+    gpus: tuple[str, ...] | None = None
+    has_driver: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        run: RunFolder,
+        job: PlannedJob,
+        *,
+        gpus: tuple[str, ...] | None = None,
+        has_driver: bool = False,
+    ) -> RankJob:
+        """The callable for a planned job."""
+        return cls(
+            run_folder=str(run.root),
+            job=job.name,
+            stage=job.stage,
+            variant=job.variant,
+            shard=job.shard,
+            num_shards=job.num_shards,
+            threads=job.cpus_per_task,
+            gpus=gpus,
+            has_driver=has_driver,
+        )
+
+    @property
+    def run(self) -> RunFolder:
+        return RunFolder(Path(self.run_folder))
+
+    def __call__(self) -> None:
+        place = Place.from_submitit()
+        # submitit lets ranks survive TERM and may requeue on USR2; here TERM ends a rank, and USR2,
+        # which announces the time limit to the rank and all its children, does nothing.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        log = self.run.log(self.job, place.rank)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with redirected_to(log):
+            _set_up_logging()
+            self._run_and_tell(place)
+
+    def _run_and_tell(self, place: Place) -> None:
+        state = RankState(place.rank, Process.this(), "running", now()).write(self.run, self.job)
+        job_state = JobState(self.job, self.stage, "running", place.world_size, started=state.started)
+        if not self.has_driver and place.rank == 0:
+            job_state.write(self.run)
+        try:
+            self._run_stage(place)
+        except BaseException as error:
+            message = describe(error)
+            interrupted = isinstance(error, KeyboardInterrupt)
+            state.end("cancelled" if interrupted else "failed", message).write(self.run, self.job)
+            if not self.has_driver and not self._already_failed():
+                job_state.end("failed", f"rank {place.rank}: {message}").write(self.run)
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            print(f"{self.job} failed: {message}", flush=True)
+            raise
+        state.end("completed").write(self.run, self.job)
+        if not self.has_driver and place.rank == 0 and not self._already_failed():
+            job_state.end("completed").write(self.run)
+
+    def _run_stage(self, place: Place) -> None:
+        os.environ.update(self._environment(place))
+        print(f"{self.job} starts as {place.rank + 1} of {place.world_size} ranks", flush=True)
+        started = time.monotonic()
+        run_stage(self)
+        print(f"{self.job} completed in {time.monotonic() - started:.1f} s", flush=True)
+
+    def _environment(self, place: Place) -> dict[str, str]:
+        meeting = self._meet(place)
+        gpus = {} if self.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
+        unset = {name: value for name, value in QUIET.items() if name not in os.environ}
+        return {
+            "RANK": str(place.rank),
+            "LOCAL_RANK": str(place.local_rank),
+            "WORLD_SIZE": str(place.world_size),
+            "LOCAL_WORLD_SIZE": str(place.local_world_size),
+            "MASTER_ADDR": meeting.host,
+            "MASTER_PORT": str(meeting.port),
+            "OMP_NUM_THREADS": str(self.threads or len(os.sched_getaffinity(0))),
+            "TOKENIZERS_PARALLELISM": "false",
+            **gpus,
+            **unset,
+        }
+
+    def _meet(self, place: Place) -> rendezvous.Meeting:
+        file = self.run.rendezvous(self.job, place.job_id)
+        if place.rank == 0:
+            return rendezvous.publish(file, single_node=place.num_nodes == 1)
+        return rendezvous.wait_for(file, place.rank)
+
+    def _already_failed(self) -> bool:
+        state = read_job_state(self.run, self.job)
+        return state is not None and state.state == "failed"
+
+
+def run_stage(job: RankJob) -> None:
+    """Call the stage that a job is for."""
+    from rankfold import stages
+
+    if job.stage == "evaluate":
+        if job.variant is None or job.shard is None:
+            raise ValueError(f"{job.job} is an evaluation without a variant or shard")
+        stages.evaluate(job.run, job.variant, job.shard, job.num_shards)
+    else:
+        {"prepare": stages.prepare, "train": stages.train, "merge": stages.merge}[job.stage](job.run)
+
+
+def describe(error: BaseException) -> str:
+    """One line or a few on an error, for a state file and the end of a log."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return str(error) if isinstance(error, RankfoldError) else f"{type(error).__name__}: {error}"
+
+
+def _set_up_logging() -> None:
+    """This project's own messages from INFO on, everybody else's warnings."""
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stdout, format="%(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("rankfold").setLevel(logging.INFO)
+
+
+@contextmanager
+def redirected_to(log: Path) -> Iterator[None]:
+    """Send standard output and error to a file, by descriptor: native code writes there too."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    saved = [(number, os.dup(number)) for number in (1, 2)]
+    with log.open("ab", buffering=0) as file:
+        for number, _ in saved:
+            os.dup2(file.fileno(), number)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for number, copy in saved:
+            os.dup2(copy, number)
+            os.close(copy)

@@ -1,0 +1,81 @@
+"""Making the folder of a new run: there is a whole one or none."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from launch.planning import Planned
+from launch.snapshot import Code, read_code, write_code, write_environment
+from launch.states import mark_pending
+from rankfold import atomic
+from rankfold.run_folder import RunFolder
+
+DIGEST_LENGTH = 6
+
+
+def create_run(
+    planned: Planned, runs_folder: Path, *, prefix: str = "", command: Sequence[str] | None = None
+) -> RunFolder:
+    """Write everything that says what will run, under a temporary name, then rename it into place.
+
+    The folder is private (0700): data and code may be.
+    """
+    from rankfold.recipe.load import recipe_sha256
+
+    code = read_code(Path(__file__).parent)
+    created = datetime.now(UTC)
+    recipe = planned.loaded.recipe
+    digest = run_digest(recipe_sha256(recipe), code)
+    run_id = f"{prefix}{recipe.name}-{created:%Y%m%d-%H%M%S}-{digest}"
+    runs_folder.mkdir(parents=True, exist_ok=True)
+    temporary = RunFolder(Path(tempfile.mkdtemp(prefix=f".{run_id}.", suffix=".tmp", dir=runs_folder)))
+    try:
+        _write_recipe_and_plan(temporary, planned)
+        write_code(temporary, code)
+        write_environment(temporary)
+        root = _free_place(runs_folder, run_id)
+        identity = {
+            "run_id": root.name,
+            "name": recipe.name,
+            "created": created.isoformat(timespec="seconds"),
+            "command": list(command if command is not None else sys.argv),
+            "recipe_sha256": recipe_sha256(recipe),
+        }
+        atomic.write_json(temporary.run, identity)
+        # Renaming onto a folder that somebody made in the meantime fails: nothing is overwritten.
+        temporary.root.rename(root)
+    except BaseException:
+        shutil.rmtree(temporary.root, ignore_errors=True)
+        raise
+    return RunFolder(root.absolute())
+
+
+def run_digest(recipe_sha256: str, code: Code) -> str:
+    """Six hexadecimal digits that change with the recipe, the revision or an uncommitted change."""
+    parts = [recipe_sha256.encode(), (code.revision or "").encode(), code.diff]
+    # Lengths keep the end of one part from being read as the start of the next.
+    content = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
+
+
+def _write_recipe_and_plan(run: RunFolder, planned: Planned) -> None:
+    from rankfold.recipe.load import resolved_yaml
+
+    atomic.write_text(run.recipe, resolved_yaml(planned.loaded))
+    atomic.write_json(run.recipe_sources, dict(planned.loaded.sources))
+    atomic.write_json(run.plan, planned.plan.to_json())
+    mark_pending(run, planned.plan)
+
+
+def _free_place(runs_folder: Path, run_id: str) -> Path:
+    """The run id, or the run id with a number where two runs start within one second."""
+    place, number = runs_folder / run_id, 2
+    while place.exists():
+        place, number = runs_folder / f"{run_id}-{number}", number + 1
+    return place

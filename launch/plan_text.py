@@ -1,0 +1,189 @@
+"""A plan as text: where each value comes from, the stages, what follows, the batch scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from launch.batch import batch_script, rank_command
+from launch.plan import Plan, PlannedJob
+from launch.planning import Planned
+from launch.tables import BOLD, DIM, YELLOW, shortened, styled, table
+from rankfold.run_folder import RunFolder
+
+RUN_ID = "RUN_ID"
+"""Stands for the run id, which only a submission makes."""
+
+
+def plan_lines(
+    planned: Planned, *, runs_folder: Path, everything: bool, scripts: bool, color: bool
+) -> Iterator[str]:
+    """Yield the lines of a plan.
+
+    Args:
+        everything: Also show values that nobody set.
+        scripts: Also show the batch scripts, or the commands of a local run.
+    """
+    plan = planned.plan
+    where = f"Slurm, profile {planned.profile.name}" if plan.cluster == "slurm" else "this machine"
+    yield styled(f"{plan.name}: {plan.task} on {where}", BOLD, color=color)
+    yield ""
+    yield from _recipe_lines(planned, everything=everything, color=color)
+    yield ""
+    yield from _bold_header(_stage_table(plan), color)
+    yield ""
+    yield from _number_lines(planned)
+    for note in plan.notes:
+        yield styled(f"note: {note}", YELLOW, color=color)
+    if scripts:
+        run = RunFolder(runs_folder.absolute() / RUN_ID)
+        yield ""
+        yield from (
+            _script_lines(planned, run, color)
+            if plan.cluster == "slurm"
+            else _command_lines(plan, run, color)
+        )
+
+
+def plan_json(planned: Planned, *, runs_folder: Path) -> dict[str, Any]:
+    """A plan as JSON: the recipe, the source of each value, the plan and, for Slurm, the scripts."""
+    run = RunFolder(runs_folder.absolute() / RUN_ID)
+    scripts = {}
+    if planned.plan.cluster == "slurm":
+        scripts = {job.name: _script(planned, run, job) for job in planned.plan.jobs}
+    return {
+        "recipe": planned.loaded.recipe.model_dump(mode="json"),
+        "sources": dict(planned.loaded.sources),
+        "plan": planned.plan.to_json(),
+        "profile": planned.profile.name,
+        "scripts": scripts,
+    }
+
+
+def _recipe_lines(planned: Planned, *, everything: bool, color: bool) -> Iterator[str]:
+    from rankfold.recipe.load import DEFAULT
+
+    values = dict(_flat(planned.loaded.recipe.model_dump(mode="json")))
+    rows = [(key, shown(values[key]), source) for key, source in planned.loaded.sources.items()]
+    chosen = [row for row in rows if row[2] != DEFAULT]
+    defaults = [row for row in rows if row[2] == DEFAULT]
+    lines = table(("recipe", "value", "from"), chosen + (defaults if everything else []))
+    yield from _bold_header(lines[: 1 + len(chosen)], color)
+    for line in lines[1 + len(chosen) :]:
+        yield styled(line, DIM, color=color)
+    if defaults and not everything:
+        yield styled(f"and {len(defaults)} values at their defaults (--all shows them)", DIM, color=color)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value with its dotted key, as the recipe's sources name it; a list is one value."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def shown(value: Any, longest: int = 60) -> str:
+    """A value in one short line, as YAML would write it."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return shortened(text.replace("\n", "⏎"), longest)
+
+
+def _stage_table(plan: Plan) -> list[str]:
+    header = ("stage", "jobs", "nodes", "ranks", "GPUs", "CPUs", "memory", "time limit", "after", "runs")
+    rows = []
+    for group in groups(plan):
+        job = group[0]
+        cpus = "–" if job.cpus_per_task is None else str(job.ranks * job.cpus_per_task)
+        memory = f"{job.memory_gb} GB" if job.memory_gb else "–"
+        name = job.name if job.variant is None else f"{job.stage} {job.variant}"
+        rows.append(
+            (
+                name,
+                *(str(number) for number in (len(group), job.nodes, job.ranks)),
+                str(job.nodes * job.gpus_per_node),
+                cpus,
+                memory,
+                f"{job.time_limit_min} min",
+                _after_words(job),
+                _call(job, len(group)),
+            )
+        )
+    return table(header, rows, right=header[1:8])
+
+
+def groups(plan: Plan) -> list[list[PlannedJob]]:
+    """Jobs that differ in their shard only, together."""
+    grouped: dict[tuple[str, str | None], list[PlannedJob]] = {}
+    for job in plan.jobs:
+        grouped.setdefault((job.stage, job.variant), []).append(job)
+    return list(grouped.values())
+
+
+def _after_words(job: PlannedJob) -> str:
+    if len(job.after) > 1:
+        return "every evaluation"
+    return job.after[0] if job.after else "–"
+
+
+def _call(job: PlannedJob, count: int) -> str:
+    if job.variant is None:
+        return f"rankfold.stages.{job.stage}(run)"
+    shards = "0" if count == 1 else f"0…{count - 1}"
+    return f"rankfold.stages.{job.stage}(run, {job.variant!r}, {shards}, {job.num_shards})"
+
+
+def _number_lines(planned: Planned) -> Iterator[str]:
+    plan, train = planned.plan, planned.loaded.recipe.train
+    count = plan.num_train_examples
+    batch = (
+        f"{plan.global_batch_size} = {train.per_device_train_batch_size} per device × "
+        f"{train.gradient_accumulation_steps} accumulated × {plan.world_size} "
+        f"{'rank' if plan.world_size == 1 else 'ranks'}"
+    )
+    yield from (
+        f"world size          {plan.world_size}",
+        f"global batch size   {batch}",
+        f"training examples   {'unknown until prepare' if count is None else f'about {count}'}",
+        f"optimizer steps     {_steps(planned)}",
+    )
+
+
+def _steps(planned: Planned) -> str:
+    plan = planned.plan
+    if plan.steps is None:
+        return "unknown until prepare"
+    if planned.loaded.recipe.train.max_steps is not None:
+        return f"{plan.steps} (train.max_steps)"
+    if plan.task == "extractive_qa":
+        return f"at least {plan.steps}: a context longer than max_length becomes several windows"
+    return f"about {plan.steps}"
+
+
+def _script(planned: Planned, run: RunFolder, job: PlannedJob) -> str:
+    after = [f"<{name}>" for name in job.after]
+    return batch_script(
+        planned.plan.name, job, planned.profile, folder=run.submitit(job.name), after_ids=after
+    )
+
+
+def _script_lines(planned: Planned, run: RunFolder, color: bool) -> Iterator[str]:
+    for group in groups(planned.plan):
+        more = f" (and {len(group) - 1} more, one a shard)" if len(group) > 1 else ""
+        yield styled(f"# sbatch {group[0].name}{more}", BOLD, color=color)
+        yield from _script(planned, run, group[0]).rstrip("\n").split("\n")
+        yield ""
+
+
+def _command_lines(plan: Plan, run: RunFolder, color: bool) -> Iterator[str]:
+    yield styled("commands, each run once a rank", BOLD, color=color)
+    for job in plan.jobs:
+        yield rank_command(run.submitit(job.name))
+
+
+def _bold_header(lines: list[str], color: bool) -> Iterator[str]:
+    yield styled(lines[0], BOLD, color=color)
+    yield from lines[1:]

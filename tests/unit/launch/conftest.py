@@ -1,0 +1,67 @@
+"""A small recipe, a planned run that has not started, and cheap ranks to run in it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch.machine import Machine
+from launch.plan import Plan, make_plan
+from launch.states import mark_pending
+from rankfold import atomic
+from rankfold.recipe.schema import Recipe
+from rankfold.run_folder import RunFolder
+
+RECIPE: dict[str, Any] = {
+    "name": "small",
+    "task": "generative_ner",
+    "model": {"name_or_path": "some/model"},
+    "data": {"source": {"path": "/data/中文 数据.jsonl", "format": "ccfbdci"}},
+    "train": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2},
+    "evaluation": {"shards": 2},
+}
+
+TWO_CORES = Machine(2)
+
+MakeRecipe = Callable[..., Recipe]
+MakeRun = Callable[..., RunFolder]
+
+
+@pytest.fixture
+def make_recipe() -> MakeRecipe:
+    """Build the small recipe with some sections replaced."""
+
+    def make(**sections: Any) -> Recipe:
+        return Recipe.model_validate_json(json.dumps({**RECIPE, **sections}))
+
+    return make
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, make_recipe: MakeRecipe) -> MakeRun:
+    """Write the folder of a run that has not started, in a place with a space and Chinese in its name."""
+
+    def make(name: str = "small-1", machine: Machine = TWO_CORES, **sections: Any) -> RunFolder:
+        plan = make_plan(make_recipe(**sections), cluster="local", machine=machine, num_train_examples=100)
+        return write_run(RunFolder(tmp_path / "my 运行" / name), plan)
+
+    return make
+
+
+def write_run(run: RunFolder, plan: Plan) -> RunFolder:
+    run.root.mkdir(parents=True)
+    atomic.write_json(run.plan, plan.to_json())
+    atomic.write_json(
+        run.run,
+        {
+            "run_id": run.run_id,
+            "name": plan.name,
+            "created": f"2026-01-0{run.run_id[-1]}T00:00:00+00:00",
+            "command": ["launch"],
+            "recipe_sha256": "0" * 64,
+        },
+    )
+    mark_pending(run, plan)
+    return run

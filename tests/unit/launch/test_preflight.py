@@ -1,0 +1,51 @@
+"""What is found before anything is written."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch import preflight
+from rankfold.errors import UserError
+
+
+def problems(recipe: Any, folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        preflight.check(recipe, folder)
+    return str(caught.value)
+
+
+def test_everything_that_is_missing_is_told_at_once(make_recipe: Any, tmp_path: Path) -> None:
+    recipe = make_recipe(
+        model={"name_or_path": "package:no-such-model"},
+        tracking={"report_to": ["swanlab"]},
+    )
+    text = problems(recipe, tmp_path)
+    assert "the tracker swanlab is not installed" in text
+    assert "→ pip install swanlab, or add tracking.report_to=[]" in text
+    assert "data.source.path: there is no file /data/中文 数据.jsonl" in text
+    assert "→ pip install --no-deps no-such-model" in text
+
+
+def test_a_run_that_can_work_passes(make_recipe: Any, tmp_path: Path) -> None:
+    data = tmp_path / "数据.jsonl"
+    data.touch()
+    source = {"path": str(data), "format": "spans"}
+    model = {"name_or_path": "package:submitit"}
+    preflight.check(make_recipe(data={"source": source}, model=model), tmp_path / "not" / "yet")
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_model_folder_must_exist(make_recipe: Any, tmp_path: Path) -> None:
+    recipe = make_recipe(model={"name_or_path": str(tmp_path / "model")})
+    assert f"there is no folder {tmp_path / 'model'}" in problems(recipe, tmp_path)
+
+
+def test_runs_need_a_folder_that_can_be_written_and_has_room(
+    make_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert f"--runs-dir: {file} is not a folder you may write to" in problems(make_recipe(), file)
+    monkeypatch.setattr(preflight, "MIN_FREE_BYTES", 10**18)
+    assert "GB are free at" in problems(make_recipe(), tmp_path)
