@@ -8,15 +8,10 @@ from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rankfold.errors import UserError
+from rankfold.recipe.schema import PACKAGE_PREFIX, Recipe
 
-if TYPE_CHECKING:
-    from rankfold.recipe.schema import Recipe
-
-HUB_PREFIX = "hub:"
-PACKAGE_PREFIX = "package:"
 MIN_FREE_BYTES = 1_000_000_000
 """A small model with its checkpoints; less than this fails sooner or later."""
 
@@ -51,7 +46,7 @@ def _tracker_problems(recipe: Recipe) -> Iterator[Problem]:
 def _data_problems(recipe: Recipe) -> Iterator[Problem]:
     data = recipe.data
     for field, source in (("source", data.source), ("train", data.train), ("test", data.test)):
-        if source is None or source.path.startswith(HUB_PREFIX):
+        if source is None or source.is_on_hub:
             continue
         file = Path(source.path).expanduser()
         if not file.is_file():

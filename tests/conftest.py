@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -36,3 +37,36 @@ def shared_models() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared/models beside this checkout: the small real models are not here")
     return folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # PEFT 0.21 still reads the property by the name that transformers 5 deprecates.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"
+    )
+
+
+# How long an example takes says something about the machine only, and a first one may import torch.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
+
+
+# torch and transformers take seconds to import: only tests that use a model pay for it.
+
+
+@pytest.fixture(scope="session")
+def causal_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny language model with a chat template."""
+    import models
+
+    tokenizer = models.chat_tokenizer()
+    return models.save(models.causal_model(tokenizer), tokenizer, tmp_path_factory.mktemp("causal"))
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny encoder without a head, as pretraining leaves one."""
+    import models
+
+    tokenizer = models.encoder_tokenizer()
+    return models.save(models.encoder_model(tokenizer), tokenizer, tmp_path_factory.mktemp("encoder"))

@@ -48,9 +48,7 @@ def folder(path: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _sync(file)
+        flush(temporary)
         if path.exists():
             shutil.rmtree(path)
         temporary.rename(path)
@@ -58,6 +56,13 @@ def folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _sync_folder(path.parent)
+
+
+def flush(folder: Path) -> None:
+    """Force the contents of a folder's files to disk, so that a rename cannot arrive there first."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            _sync(file)
 
 
 def _sync(path: Path) -> None:

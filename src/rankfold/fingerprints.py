@@ -1,6 +1,7 @@
 """Hashes that tell whether two results come from the same model, data and settings."""
 
 import hashlib
+import json
 from pathlib import Path
 
 from rankfold.nbest.units import Fingerprint
@@ -26,16 +27,20 @@ def evaluation_fingerprint(recipe: Recipe, *, model: str, tokenizer: str, featur
         "model": model,
         "tokenizer": tokenizer,
         "features": features,
+        # A new head is random, and so is sampling.
+        "seed": recipe.seed,
         "torch_dtype": recipe.model.torch_dtype,
+        "attn_implementation": str(recipe.model.attn_implementation),
+        "config": json.dumps(recipe.model.config, sort_keys=True),
         "max_length": recipe.data.max_length,
         "doc_stride": recipe.data.doc_stride,
         "unit_size": evaluation.unit_size,
         "per_device_eval_batch_size": evaluation.per_device_eval_batch_size,
-        "n_best_size": evaluation.n_best_size,
     }
+    if recipe.task == "extractive_qa":
+        fields["n_best_size"] = evaluation.n_best_size
     if recipe.task == "generative_ner":
         fields |= {
-            "seed": recipe.seed,
             "max_new_tokens": evaluation.max_new_tokens,
             "num_return_sequences": evaluation.num_return_sequences,
             "num_beams": evaluation.num_beams,

@@ -13,12 +13,17 @@ SECONDS_BETWEEN_WRITES = 1.0
 
 @dataclass
 class Progress:
-    """Writes `progress.json` of a job, at most once a second and always at the end."""
+    """Writes `progress.json` of a job, at most once a second and always at the end.
+
+    Attributes:
+        first: Steps that were done before this process began; they took none of its time.
+    """
 
     path: Path
     stage: str
     unit: Literal["step", "window", "text", "example"]
     total: int
+    first: int = 0
     _started: float = field(default_factory=time.monotonic)
     _written: float = 0.0
 
@@ -28,7 +33,8 @@ class Progress:
         if now - self._written < SECONDS_BETWEEN_WRITES and step < self.total:
             return
         self._written = now
-        seconds_per_step = (now - self._started) / step if step else None
+        done = step - self.first
+        seconds_per_step = (now - self._started) / done if done else None
         atomic.write_json(
             self.path,
             {

@@ -1,11 +1,12 @@
 """The four stages of a run: prepare → train → evaluate (shards) → merge.
 
-Each reads what the stage before wrote, writes its own part of the run folder so that it is whole or
-absent, and does nothing where its part is there already.
+Each reads what the stage before wrote, and writes its own part of the run folder so that it is whole or
+absent. What is there already is not computed again; only merge, which is quick, always writes afresh.
 """
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from rankfold import atomic
 from rankfold.data.splits import read_splits
 from rankfold.data.store import read_stored, write_examples
 from rankfold.distributed import device, ranks
+from rankfold.errors import OperationalError
 from rankfold.fingerprints import evaluation_fingerprint, folder_sha256
 from rankfold.modeling.load import load_model, load_tokenizer, load_trained
 from rankfold.modeling.sources import model_folder
@@ -35,7 +37,6 @@ from rankfold.report.write import write_report
 from rankfold.run_folder import VARIANTS, PreparedFolder, RunFolder, job_name
 from rankfold.tasks.base import Features, Task
 from rankfold.tasks.registry import load_task
-from rankfold.training.fine_tune import fine_tune
 
 
 def prepare(run: RunFolder) -> None:
@@ -91,6 +92,10 @@ def train(run: RunFolder) -> None:
     if run.train_summary.is_file() and run.model.is_dir():
         print("train was done before: nothing to do")
         return
+    _demand(run.prepare_summary, "prepare")
+    # The Trainer and PEFT take seconds to import, which the other stages need not wait for.
+    from rankfold.training.fine_tune import fine_tune
+
     recipe, task = _recipe_and_task(run)
     here = ranks()
     summary = fine_tune(
@@ -112,6 +117,7 @@ def evaluate(run: RunFolder, variant: str, shard: int, num_shards: int) -> None:
     Raises:
         NumericalError: The model gave NaN or infinity; names the window or text and the shard.
     """
+    _demand(run.prepare_summary, "prepare")
     recipe, task = _recipe_and_task(run)
     name = job_name("evaluate", variant, shard)
     features = _test_features(run)
@@ -143,6 +149,7 @@ def merge(run: RunFolder) -> None:
     Raises:
         ShardError: A work unit is missing, damaged, from another run, or contradicts another.
     """
+    _demand(run.prepare_summary, "prepare")
     recipe, task = _recipe_and_task(run)
     examples = read_stored(run.prepared.examples("test"), task.example_type)
     features = _test_features(run)
@@ -165,6 +172,15 @@ def _recipe_and_task(run: RunFolder) -> tuple[Recipe, Task[Any]]:
     return recipe, load_task(recipe.task)
 
 
+def _demand(path: Path, stage: str) -> None:
+    if not path.is_file():
+        raise OperationalError(
+            f"there is no {path.name}, so the stage {stage} has not ended well",
+            where=str(path.parent),
+            remedy=f"Run {stage} first.",
+        )
+
+
 def _summary(run: RunFolder) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads(run.prepare_summary.read_text(encoding="utf-8"))
     return summary
@@ -177,6 +193,7 @@ def _test_features(run: RunFolder) -> Dataset:
 def _fingerprint(run: RunFolder, recipe: Recipe, variant: str) -> Fingerprint:
     hashes = dict(_summary(run)["fingerprint"])
     if variant == "fine_tuned":
+        _demand(run.train_summary, "train")
         trained = json.loads(run.train_summary.read_text(encoding="utf-8"))
         hashes["model"] += f"+{trained['model_sha256']}"
     return evaluation_fingerprint(recipe, **hashes)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from rankfold.errors import ModelError
@@ -23,7 +24,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) 
     """Return the ids of the messages up to where the model is to speak.
 
     Raises:
-        ModelError: The tokenizer has no chat template.
+        ModelError: The tokenizer has no chat template, or one that refuses the messages.
     """
     return _ids(tokenizer, _render(tokenizer, messages, add_generation_prompt=True))
 
@@ -32,7 +33,8 @@ def chat_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], an
     """Return prompt and answer, tokenised apart so that training sees the very ids generation starts from.
 
     Raises:
-        ModelError: There is no chat template, or it rewrites the prompt once an answer follows.
+        ModelError: There is no chat template, it refuses the messages, rewrites the prompt once an answer
+            follows, or does not say how a turn ends.
     """
     prompt = _render(tokenizer, messages, add_generation_prompt=True)
     whole = _render(
@@ -61,6 +63,12 @@ def _through_end_of_turn(tokenizer: PreTrainedTokenizerBase, answer: str) -> lis
     for index in range(len(ids) - 1, -1, -1):
         if ids[index] in special:
             return ids[: index + 1]
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"neither the chat template nor the tokenizer of {tokenizer.name_or_path} says how a turn ends",
+            where="model.name_or_path",
+            remedy="Set eos_token in its tokenizer_config.json.",
+        )
     return [*ids, int(tokenizer.eos_token_id)]
 
 
@@ -73,9 +81,16 @@ def _render(
             where="model.name_or_path",
             remedy="Choose an instruction-tuned model, or put a chat_template.jinja beside its tokenizer.",
         )
-    text: str = tokenizer.apply_chat_template(
-        list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
-    )
+    try:
+        text: str = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except TemplateError as error:
+        raise ModelError(
+            f"the chat template of {tokenizer.name_or_path} refuses the messages: {error}",
+            where="model.name_or_path",
+            remedy='If it takes no system message, set prompt.system to "" and name {labels} in prompt.user.',
+        ) from error
     return text
 
 

@@ -8,9 +8,7 @@ from rankfold.data.jsonl import field, shorten
 from rankfold.data.result import ReadResult
 from rankfold.data.squad import Question, check_answers
 from rankfold.errors import DataError
-from rankfold.recipe.schema import Source
-
-PREFIX = "hub:"
+from rankfold.recipe.schema import HUB_PREFIX, Source
 
 
 def read_hub(source: Source, split: str) -> ReadResult[QuestionExample]:
@@ -46,7 +44,7 @@ def _load(path: str, split: str) -> Any:
     import datasets
 
     try:
-        return datasets.load_dataset(path.removeprefix(PREFIX), split=split)
+        return datasets.load_dataset(path.removeprefix(HUB_PREFIX), split=split)
     except OSError as error:
         raise DataError(
             f"the data set cannot be found or reached: {error}",

@@ -31,7 +31,7 @@ def read_examples(
     Raises:
         DataError: The data set is missing, broken or empty; says where and what to do.
     """
-    if is_hub(source):
+    if source.is_on_hub:
         return hub.read_hub(source, hub_split or source.train_split)
     path = Path(source.path)
     if source.format == "squad":
@@ -47,7 +47,7 @@ def count_examples(source: Source) -> int | None:
     Raises:
         DataError: The file is missing or unreadable.
     """
-    if is_hub(source):
+    if source.is_on_hub:
         return None
     path = Path(source.path)
     if source.format == "squad":
@@ -55,11 +55,6 @@ def count_examples(source: Source) -> int | None:
     if source.format == "conll":
         return sum(1 for _ in conll.read_sentences(path))
     return sum(1 for _, line in read_lines(path) if line.strip())
-
-
-def is_hub(source: Source) -> bool:
-    """Whether a source names a data set on the hub instead of a file."""
-    return source.path.startswith(hub.PREFIX)
 
 
 def _named_examples(format_name: str, path: Path, repaired: Counter[str]) -> Iterator[NamedExample]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rankfold.data.examples import Example, QuestionExample
-from rankfold.data.readers import is_hub, read_examples
+from rankfold.data.readers import read_examples
 from rankfold.data.result import ReadResult
 from rankfold.data.split import split_examples, take
 from rankfold.errors import DataError
@@ -50,7 +50,7 @@ def read_splits(recipe: Recipe) -> Splits:
 
 
 def _read_one_source(source: Source, data: Data) -> Splits:
-    if is_hub(source):
+    if source.is_on_hub:
         train = read_examples(source, data.labels, hub_split=source.train_split)
         test = read_examples(source, data.labels, hub_split=source.test_split)
         return _joined(train, test, data.labels or train.labels)
@@ -92,6 +92,14 @@ def _answerable_only(splits: Splits) -> Splits:
         lost = len(examples) - len(kept[side])
         if lost:
             dropped.setdefault(side, Counter())[reason] += lost
+    empty = [side for side, examples in kept.items() if not examples]
+    if empty:
+        raise DataError(
+            f"no question of the {' and the '.join(empty)} set has an answer, and "
+            "version_2_with_negative is false",
+            where="evaluation.version_2_with_negative",
+            remedy="Set it to true, or leave it out to go by the data.",
+        )
     return Splits(kept["train"], kept["test"], splits.labels, dropped, splits.repaired)
 
 

@@ -54,6 +54,8 @@ def make_windows(
     )
     owners = encoded.pop("overflow_to_sample_mapping")
     offsets = encoded.pop("offset_mapping")
+    # Else the tokenizer would be saved, and deployed, cutting every text into windows.
+    tokenizer.backend_tokenizer.no_truncation()
     context_sequence = 1 if question_first else 0
     return [
         _window(
@@ -77,14 +79,12 @@ def answer_positions(window: Window, example: QuestionExample) -> tuple[int, int
         return nothing
     answer = example.answers[0]
     start, end = answer.answer_start, answer.answer_start + len(answer.text)
-    touching = [
-        position
-        for position, (first, last) in enumerate(zip(window.offset_starts, window.offset_ends, strict=True))
-        if first != NOT_CONTEXT and last > start and first < end
-    ]
-    whole = touching and (
-        window.offset_starts[touching[0]] <= start and window.offset_ends[touching[-1]] >= end
-    )
+    offsets = enumerate(zip(window.offset_starts, window.offset_ends, strict=True))
+    context = [(position, first, last) for position, (first, last) in offsets if first != NOT_CONTEXT]
+    touching = [position for position, first, last in context if last > start and first < end]
+    # By the window and not by the tokens found: what a tokenizer drops, such as a space at the edge of
+    # an answer, belongs to no token.
+    whole = touching and context[0][1] <= start and context[-1][2] >= end
     return (touching[0], touching[-1]) if whole else nothing
 
 

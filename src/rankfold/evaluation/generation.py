@@ -13,6 +13,9 @@ from transformers import (
 
 from rankfold.recipe.schema import Evaluation
 
+LOGITS_AT_A_TIME = 2**28
+"""Logits scored in one pass: 1 GiB in float32. All of a batch's would take many times the model's memory."""
+
 
 @dataclass(frozen=True)
 class GeneratedSequence:
@@ -89,7 +92,9 @@ def _generate_batch(
     lengths, finished = _lengths(generated, config.eos_token_id)
     prompt_mask = attention_mask.repeat_interleave(config.num_return_sequences, dim=0)
     totals = _log_probabilities(model, sequences, prompt_mask, lengths)
-    texts = tokenizer.batch_decode(generated, skip_special_tokens=True)
+    # Beam search does not always fill up with padding behind the end.
+    ended = [row[:length] for row, length in zip(generated, lengths.tolist(), strict=True)]
+    texts = tokenizer.batch_decode(ended, skip_special_tokens=True)
     owners = [prompt for prompt in prompts for _ in range(config.num_return_sequences)]
     rows = zip(owners, texts, totals.tolist(), lengths.tolist(), finished.tolist(), strict=True)
     return [
@@ -103,9 +108,19 @@ def _log_probabilities(
 ) -> Tensor:
     """Return float64 (batch,): each sequence's log-probability given its prompt.
 
-    One more pass over the whole sequence. `generate` would give the same, but only by holding
-    batch × beams × tokens × vocabulary floats, and divided by lengths in beam search.
+    One more pass over the whole sequences, a few at a time. `generate` would give the same, but only by
+    holding batch × beams × tokens × vocabulary floats, and divided by lengths in beam search.
     """
+    num_logits = sequences.shape[1] - prompt_mask.shape[1] + 1
+    rows = max(1, LOGITS_AT_A_TIME // (num_logits * int(model.config.get_text_config().vocab_size)))
+    # The function, since the method has no types.
+    parts = zip(*(torch.split(part, rows) for part in (sequences, prompt_mask, lengths)), strict=True)
+    return torch.cat([_log_probabilities_at_once(model, *part) for part in parts])
+
+
+def _log_probabilities_at_once(
+    model: PreTrainedModel, sequences: Tensor, prompt_mask: Tensor, lengths: Tensor
+) -> Tensor:
     num_generated = sequences.shape[1] - prompt_mask.shape[1]
     real = torch.arange(num_generated, device=lengths.device) < lengths.unsqueeze(1)
     mask = torch.cat([prompt_mask, real.long()], dim=1)

@@ -1,11 +1,13 @@
 """Loading models and tokenizers, with and without an adapter."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.errors import ModelError
@@ -26,9 +28,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load a tokenizer with character offsets and a padding token.
 
     Raises:
-        ModelError: There is no fast tokenizer, so character offsets cannot be had.
+        ModelError: There is none, or no fast one, so character offsets cannot be had, or nothing to pad with.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (ValueError, OSError) as error:
+        raise _no_tokenizer(folder, str(error)) from error
+    _check_vocabulary(tokenizer, folder)
     if not tokenizer.is_fast:
         raise ModelError(
             f"the tokenizer in {folder} has no fast version, which character offsets need",
@@ -37,14 +43,35 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token is None:
+        raise ModelError(
+            f"the tokenizer in {folder} has neither a padding nor an end-of-text token",
+            where="model.name_or_path",
+            remedy="Set pad_token in its tokenizer_config.json.",
+        )
     return tokenizer
+
+
+def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Where the files are missing, transformers makes a tokenizer of special tokens, and perhaps a space."""
+    if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) <= 1:
+        raise _no_tokenizer(folder, "its vocabulary is missing")
+
+
+def _no_tokenizer(folder: Path, reason: str) -> ModelError:
+    return ModelError(
+        f"no tokenizer can be loaded from {folder}: {reason}",
+        where="model.name_or_path",
+        remedy="Put the model's tokenizer.json and tokenizer_config.json into that folder.",
+    )
 
 
 def load_model(folder: Path, model: Model, auto_class: str) -> LoadedModel:
     """Load weights for a task: `auto_class` names transformers' class, such as AutoModelForCausalLM.
 
     Raises:
-        ModelError: The folder's architecture has no such task, or a weight has another shape.
+        ModelError: The folder's architecture has no such task, a file is damaged, a weight has another
+            shape, or most weights are not in the files, so that the model would start from chance.
     """
     options: dict[str, Any] = dict(model.config)
     if model.attn_implementation is not None:
@@ -56,15 +83,20 @@ def load_model(folder: Path, model: Model, auto_class: str) -> LoadedModel:
             use_safetensors=True,
             trust_remote_code=model.trust_remote_code,
             output_loading_info=True,
+            # Refused below, with names and shapes.
+            ignore_mismatched_sizes=True,
             **options,
         )
-    except (ValueError, OSError, TypeError) as error:
+    except (ValueError, OSError, TypeError, SafetensorError) as error:
         raise ModelError(
             f"{auto_class} cannot load {folder}: {error}",
             where="model",
             remedy="Choose a model of the task's kind, or correct model.config.",
         ) from error
-    return LoadedModel(loaded, frozenset(info["missing_keys"]))
+    _check_shapes(info["mismatched_keys"], folder)
+    new_parameters = frozenset(info["missing_keys"])
+    _check_mostly_known(loaded, new_parameters, folder)
+    return LoadedModel(loaded, new_parameters)
 
 
 def load_trained(base: Path, trained: Path, model: Model, auto_class: str) -> PreTrainedModel:
@@ -77,3 +109,28 @@ def load_trained(base: Path, trained: Path, model: Model, auto_class: str) -> Pr
     # Merged, generation costs what the base model costs; outputs differ in the last bits only.
     merged: PreTrainedModel = with_adapter.merge_and_unload()
     return merged
+
+
+def _check_shapes(mismatched: Iterable[tuple[str, Sequence[int], Sequence[int]]], folder: Path) -> None:
+    for name, in_file, in_model in sorted(mismatched):
+        raise ModelError(
+            f"the weight {name} is {list(in_file)} in {folder}, but {list(in_model)} in the model",
+            where="model.config",
+            remedy="Leave out settings that change the shape of weights.",
+        )
+
+
+def _check_mostly_known(model: PreTrainedModel, new_parameters: frozenset[str], folder: Path) -> None:
+    """transformers only warns where the names in the files are others, and leaves the weights to chance."""
+    sizes = {
+        name: getattr(parameter, "ds_numel", parameter.numel())
+        for name, parameter in model.named_parameters()
+    }
+    new = sum(size for name, size in sizes.items() if name in new_parameters)
+    if 2 * new > sum(sizes.values()):
+        raise ModelError(
+            f"{new:,} of the {sum(sizes.values()):,} weights of {type(model).__name__} are not in {folder}",
+            where="model.name_or_path",
+            remedy="Choose a model of the task's kind: an encoder for extractive_qa, a causal language "
+            "model for generative_ner.",
+        )

@@ -6,9 +6,8 @@ from importlib import metadata
 from pathlib import Path
 
 from rankfold.errors import ModelError
-from rankfold.recipe.schema import Model
+from rankfold.recipe.schema import PACKAGE_PREFIX, Model
 
-PACKAGE_PREFIX = "package:"
 SAFE_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "tokenizer*")
 """What is fetched from the hub: never pickled weights."""
 
@@ -94,7 +93,7 @@ def _hub_folder(name: str, revision: str | None) -> Path:
         path = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(SAFE_FILES))
     except HFValidationError as error:
         raise ModelError(f"{name!r} is neither a folder nor a hub id", where="model.name_or_path") from error
-    except (LocalEntryNotFoundError, ConnectionError, OSError) as error:
+    except (LocalEntryNotFoundError, ConnectionError, HfHubHTTPError) as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
             raise ModelError(
                 f"the hub has no model {name!r} at revision {revision or 'main'!r} that you may read",

@@ -5,9 +5,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rankfold.recipe.entries import listed
-from rankfold.recipe.schema import Data, Evaluation, Model, Prompt, Recipe, Source, Split, StageResources
-
-HUB_PREFIX = "hub:"
+from rankfold.recipe.schema import (
+    HUB_PREFIX,
+    PACKAGE_PREFIX,
+    Data,
+    Evaluation,
+    Model,
+    Prompt,
+    Recipe,
+    Source,
+    Split,
+    StageResources,
+)
 
 _QA_FORMATS = {"squad"}
 _HUB_FORMATS = {"squad"}
@@ -66,7 +75,7 @@ def _data_conflicts(data: Data) -> Iterator[Conflict]:
         if source.path.removeprefix(HUB_PREFIX).strip() == "":
             yield Conflict((f"{key}.path",), "names no file; write a path, or hub:NAME")
         splits = (source.train_split, source.test_split)
-        if not source.path.startswith(HUB_PREFIX) and splits != ("train", "validation"):
+        if not source.is_on_hub and splits != ("train", "validation"):
             yield Conflict(
                 (f"{key}.train_split", f"{key}.test_split"),
                 f"picks a split of a hub: data set, but {key}.path is a file; leave it out",
@@ -80,7 +89,7 @@ def _split_conflicts(data: Data) -> Iterator[Conflict]:
     total = data.split.train + data.split.test
     if data.source is None:
         yield Conflict(("data.split",), "divides data.source, which is not given; leave its shares out")
-    elif data.source.path.startswith(HUB_PREFIX):
+    elif data.source.is_on_hub:
         yield Conflict(
             ("data.split",),
             f"the data set {data.source.path} has splits of its own; leave the shares out, and choose "
@@ -103,7 +112,7 @@ def _label_conflicts(data: Data) -> Iterator[Conflict]:
 
 
 def _model_conflicts(model: Model) -> Iterator[Conflict]:
-    if not model.name_or_path.removeprefix("package:").strip():
+    if not model.name_or_path.removeprefix(PACKAGE_PREFIX).strip():
         yield Conflict(("model.name_or_path",), "names no model; write a hub id, a folder or package:NAME")
     if model.adapter and not model.adapter.target_modules:
         yield Conflict(
@@ -121,7 +130,7 @@ def _format_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 (f"{key}.format", "task"),
                 f"{source.format} does not fit the task {recipe.task}; use {fitting}, or change task",
             )
-        elif source.path.startswith(HUB_PREFIX) and source.format not in _HUB_FORMATS:
+        elif source.is_on_hub and source.format not in _HUB_FORMATS:
             yield Conflict(
                 (f"{key}.path",),
                 f"{source.path} cannot be read as {source.format}; from a hub only squad can, so name a file",

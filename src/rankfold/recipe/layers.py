@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rankfold.recipe.entries import Entry, Location, Place, Problem, shown
+from rankfold.recipe.schema import HUB_PREFIX, PACKAGE_PREFIX
 from rankfold.recipe.yaml_reader import read_yaml
 
 MAX_BYTES = 1 << 20
@@ -156,14 +157,14 @@ def _with_paths(entry: Entry, folder: Path) -> Entry:
 
 def _absolute_data_path(entry: Entry, folder: Path) -> Entry:
     value = entry.value
-    if not isinstance(value, str) or not value or value.startswith("hub:"):
+    if not isinstance(value, str) or not value or value.startswith(HUB_PREFIX):
         return entry
     return Entry(entry.place, _absolute(value, folder))
 
 
 def _absolute_model_folder(entry: Entry, folder: Path) -> Entry:
     value = entry.value
-    if not isinstance(value, str) or not value or value.startswith("package:"):
+    if not isinstance(value, str) or not value or value.startswith(PACKAGE_PREFIX):
         return entry
     absolute = _absolute(value, folder)
     # Path.is_dir would raise on a name that is too long for a file.

@@ -13,6 +13,12 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Scalar = bool | int | float | str | None
 
+HUB_PREFIX = "hub:"
+"""Begins the path of a data set on the Hugging Face hub."""
+
+PACKAGE_PREFIX = "package:"
+"""Begins the name of a model that an installed Python package ships."""
+
 
 class Section(BaseModel):
     """A part of a recipe: unknown keys are errors, values never change after loading."""
@@ -75,6 +81,11 @@ class Source(Section):
     )
     train_split: str = Field("train", description="For `hub:`, the split to train on.")
     test_split: str = Field("validation", description="For `hub:`, the split to evaluate on.")
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether `path` names a data set on the hub instead of a file."""
+        return self.path.startswith(HUB_PREFIX)
 
 
 class Split(Section):

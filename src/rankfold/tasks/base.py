@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from datasets import Dataset
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.data.examples import Example
@@ -85,8 +84,8 @@ class Task(ABC, Generic[ExampleT]):
         """Tokenise examples without the answers; column `example` is the index of a row's example."""
 
     @abstractmethod
-    def collate(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
-        """Make a training batch, padded to its longest row."""
+    def collate(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+        """Make the model's arguments for a training batch, padded to its longest row."""
 
     @abstractmethod
     def predict(

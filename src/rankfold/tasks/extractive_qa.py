@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.data.examples import QuestionExample
@@ -70,7 +69,7 @@ class ExtractiveQA(Task[QuestionExample]):
         columns["offset_ends"] = [window.offset_ends for window in windows]
         return Features(columns)
 
-    def collate(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
+    def collate(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         inputs = model_inputs(rows, tokenizer)
         # On the left, padding moves every token to the right.
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])

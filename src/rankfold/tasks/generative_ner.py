@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasets import Dataset
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.data.chat import chat_ids, prompt_ids, stop_ids
@@ -82,12 +81,25 @@ class GenerativeNER(Task[EntityExample]):
         # Never truncated: a text that the model has not read cannot be scored fairly.
         return Features({"input_ids": prompts, "example": list(range(len(examples)))})
 
-    def collate(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
-        input_ids = pad(rows, "input_ids", int(tokenizer.pad_token_id), "right")
+    def collate(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+        """Pad on the left, so that answers stand together on the right and only they need logits.
+
+        The vocabulary is large and prompts are long: logits of the prompts would take most of the memory
+        and a good part of the time, to be thrown away by the loss.
+        """
+        input_ids = pad(rows, "input_ids", int(tokenizer.pad_token_id), "left")
+        mask = attention_mask(rows, input_ids, "left")
+        labels = pad(rows, "labels", IGNORED_LABEL, "left")
+        longest_answer = int((labels != IGNORED_LABEL).sum(dim=1).max())
+        # One more: the first answer token is predicted by the last of the prompt.
+        kept = min(longest_answer + 1, labels.shape[1])
         return {
             "input_ids": input_ids,
-            "attention_mask": attention_mask(rows, input_ids, "right"),
-            "labels": pad(rows, "labels", IGNORED_LABEL, "right"),
+            "attention_mask": mask,
+            # Padding on the left must not move a token's position.
+            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
+            "labels": labels[:, -kept:],
+            "logits_to_keep": kept,
         }
 
     def predict(

@@ -55,6 +55,8 @@ def training_arguments(recipe: Recipe, *, output_dir: Path, run_id: str) -> Trai
         max_steps=train.max_steps or -1,
         save_strategy="steps",
         logging_first_step=True,
+        # The filter would put an average in place of a NaN loss, and nobody would hear of it.
+        logging_nan_inf_filter=False,
         disable_tqdm=True,
         report_to=list(recipe.tracking.report_to) or "none",
         use_cpu=not torch.cuda.is_available(),

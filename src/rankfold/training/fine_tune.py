@@ -54,6 +54,7 @@ def fine_tune(
         )
     set_seed(recipe.seed)
     loaded = load_model(base, recipe.model, task.auto_class)
+    uses_cache = getattr(loaded.model.config, "use_cache", False)
     model = _trainable(loaded.model, recipe, task)
     trainer = FineTuningTrainer(
         model=model,
@@ -67,14 +68,13 @@ def fine_tune(
     total_steps = optimizer_steps(recipe.train, num_rows=len(features), world_size=world_size)
     checkpoint = newest_complete_checkpoint(run.checkpoints, total_steps=total_steps)
     output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    # The Trainer turned the cache of keys and values off, but generating wants it.
+    loaded.model.config.use_cache = uses_cache
     save_model(trainer, tokenizer, run.model)
     return _summary(output, trainer, model, recipe)
 
 
 def _trainable(model: PreTrainedModel, recipe: Recipe, task: Task[Any]) -> PreTrainedModel | PeftModel:
-    if recipe.train.gradient_checkpointing:
-        # A cache of keys and values is no use in training, and clashes with recomputing them.
-        model.config.use_cache = False
     if recipe.model.adapter is None:
         return model
     if recipe.train.gradient_checkpointing:

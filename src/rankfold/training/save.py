@@ -7,6 +7,7 @@ import torch
 from safetensors import safe_open
 from transformers import PreTrainedTokenizerBase, Trainer
 
+from rankfold import atomic
 from rankfold.distributed import barrier, ranks
 from rankfold.errors import OperationalError
 
@@ -25,6 +26,7 @@ def save_model(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, target: Pat
     if ranks().is_main:
         tokenizer.save_pretrained(partial)
         check_saved(partial)
+        atomic.flush(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     barrier()

@@ -64,8 +64,9 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._progress = Progress(self._path, stage="train", unit="step", total=state.max_steps)
-        self._progress.update(state.global_step)
+        if state.is_world_process_zero:
+            self._progress = Progress(self._path, "train", "step", state.max_steps, first=state.global_step)
+            self._progress.update(state.global_step)
 
     def on_log(
         self,
@@ -93,7 +94,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self._progress is not None and state.is_world_process_zero:
+        if self._progress is not None:
             self._progress.update(state.global_step, self._loss)
 
 
@@ -116,7 +117,10 @@ def newest_complete_checkpoint(checkpoints: Path, *, total_steps: int) -> Path |
     """
     found = []
     for folder in checkpoints.glob("checkpoint-*"):
-        step = int(folder.name.removeprefix("checkpoint-"))
+        number = folder.name.removeprefix("checkpoint-")
+        if not number.isdecimal():
+            continue
+        step = int(number)
         if not (folder / COMPLETE_MARKER).is_file():
             print(f"passing over {folder.name}: it was not written completely", flush=True)
         elif step < total_steps:

@@ -1,0 +1,130 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from models import recipe
+
+from rankfold.data.examples import EntityExample, QuestionExample
+from rankfold.data.splits import Splits, read_splits
+from rankfold.errors import DataError
+
+
+def entities_file(path: Path, texts: list[str], *, label: str = "place") -> dict[str, Any]:
+    """Each text's first word is an entity."""
+    rows = [
+        {"id": text, "text": text, "entities": [{"start": 0, "end": len(text.split()[0]), "label": label}]}
+        for text in texts
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"path": str(path), "format": "spans"}
+
+
+def questions_file(path: Path, answers: list[str | None]) -> dict[str, Any]:
+    """One context a question, so that they may be divided anyhow; None has no answer."""
+    paragraphs = [
+        {
+            "context": f"Text {index}: Ulm lies on the Danube.",
+            "qas": [
+                {
+                    "id": f"{path.stem}{index}",
+                    "question": "Where?",
+                    "answers": [{"text": answer, "answer_start": 8}] if answer else [],
+                    "is_impossible": answer is None,
+                }
+            ],
+        }
+        for index, answer in enumerate(answers)
+    ]
+    path.write_text(json.dumps({"data": [{"title": "t", "paragraphs": paragraphs}]}))
+    return {"path": str(path), "format": "squad"}
+
+
+def ids(splits: Splits, side: str) -> list[str]:
+    return [example.id for example in getattr(splits, side)]
+
+
+def test_one_source_is_divided_and_nothing_is_lost(tmp_path: Path) -> None:
+    texts = [f"Ulm {index}" for index in range(20)]
+    source = entities_file(tmp_path / "all.jsonl", texts)
+    splits = read_splits(recipe("generative_ner", data={"source": source}))
+    assert (len(splits.train), len(splits.test)) == (18, 2)
+    assert sorted(ids(splits, "train") + ids(splits, "test")) == sorted(texts)
+    assert splits.labels == ("place",)
+
+
+def test_two_sources_stay_as_they_are(tmp_path: Path) -> None:
+    data = {
+        "source": None,
+        "train": entities_file(tmp_path / "train.jsonl", ["Ulm a", "Ulm b"]),
+        "test": entities_file(tmp_path / "test.jsonl", ["Bonn c"]),
+    }
+    splits = read_splits(recipe("generative_ner", data=data))
+    assert (ids(splits, "train"), ids(splits, "test")) == (["Ulm a", "Ulm b"], ["Bonn c"])
+
+
+def test_the_test_set_is_read_with_the_labels_of_the_training_set(tmp_path: Path) -> None:
+    data = {
+        "source": None,
+        "train": entities_file(tmp_path / "train.jsonl", ["Ulm a"], label="place"),
+        "test": entities_file(tmp_path / "test.jsonl", ["Bonn c"], label="river"),
+    }
+    splits = read_splits(recipe("generative_ner", data=data))
+    assert splits.labels == ("place",)
+    (example,) = splits.test
+    assert isinstance(example, EntityExample)
+    assert example.entities == ()
+    assert sum(splits.dropped["test"].values()) == 1
+
+
+def test_a_limit_takes_the_first_after_a_shuffle_and_the_same_ones_every_time(tmp_path: Path) -> None:
+    texts = [f"Ulm {index}" for index in range(40)]
+    limits = {
+        "source": entities_file(tmp_path / "all.jsonl", texts),
+        "max_train_examples": 5,
+        "max_test_examples": 2,
+    }
+    splits = read_splits(recipe("generative_ner", data=limits))
+    assert (len(splits.train), len(splits.test)) == (5, 2)
+    assert ids(splits, "train") != texts[:5]
+    assert read_splits(recipe("generative_ner", data=limits)) == splits
+
+
+def test_more_examples_than_there_are_are_all_of_them(tmp_path: Path) -> None:
+    source = entities_file(tmp_path / "all.jsonl", [f"Ulm {index}" for index in range(10)])
+    splits = read_splits(recipe("generative_ner", data={"source": source, "max_train_examples": 99}))
+    assert len(splits.train) == 9
+
+
+@pytest.mark.parametrize("version_2", [None, True])
+def test_questions_without_an_answer_are_kept_where_the_data_or_the_recipe_is_v2(
+    tmp_path: Path, version_2: bool | None
+) -> None:
+    source = questions_file(tmp_path / "q.json", ["Ulm", None] * 5)
+    evaluation = {"version_2_with_negative": version_2}
+    splits = read_splits(recipe("extractive_qa", data={"source": source}, evaluation=evaluation))
+    assert len(splits.train) + len(splits.test) == 10
+
+
+def test_questions_without_an_answer_are_left_out_and_counted_where_the_recipe_is_v1(tmp_path: Path) -> None:
+    data = {
+        "source": None,
+        "train": questions_file(tmp_path / "train.json", ["Ulm", None, None]),
+        "test": questions_file(tmp_path / "test.json", ["Ulm", None]),
+    }
+    splits = read_splits(recipe("extractive_qa", data=data, evaluation={"version_2_with_negative": False}))
+    kept = [*splits.train, *splits.test]
+    assert all(isinstance(example, QuestionExample) and example.answers for example in kept)
+    reason = "no answer, and version_2_with_negative is false"
+    assert (splits.dropped["train"][reason], splits.dropped["test"][reason]) == (2, 1)
+
+
+def test_a_v1_test_set_of_questions_without_answers_is_refused(tmp_path: Path) -> None:
+    data = {
+        "source": None,
+        "train": questions_file(tmp_path / "train.json", ["Ulm"]),
+        "test": questions_file(tmp_path / "test.json", [None, None]),
+    }
+    evaluation = {"version_2_with_negative": False}
+    with pytest.raises(DataError, match="no question of the test set has an answer"):
+        read_splits(recipe("extractive_qa", data=data, evaluation=evaluation))

@@ -1,0 +1,117 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from models import recipe
+
+from rankfold.fingerprints import evaluation_fingerprint, folder_sha256
+from rankfold.nbest.units import Fingerprint
+from rankfold.recipe.schema import Evaluation, Recipe
+
+MERGE_ONLY = {
+    "baseline",
+    "shards",
+    "max_answer_length",
+    "version_2_with_negative",
+    "null_score_diff_threshold",
+}
+"""Settings of `evaluation` that no record depends on."""
+
+QA_ONLY = {"n_best_size"}
+GENERATION_ONLY = {
+    "max_new_tokens",
+    "num_return_sequences",
+    "num_beams",
+    "do_sample",
+    "temperature",
+    "top_p",
+}
+ANOTHER_VALUE: dict[str, Any] = {
+    "baseline": False,
+    "shards": 7,
+    "unit_size": 17,
+    "per_device_eval_batch_size": 3,
+    "n_best_size": 5,
+    "max_answer_length": 7,
+    "version_2_with_negative": True,
+    "null_score_diff_threshold": 0.5,
+    "max_new_tokens": 9,
+    "num_return_sequences": 2,
+    "num_beams": 3,
+    "do_sample": True,
+    "temperature": 0.5,
+    "top_p": 0.5,
+}
+
+
+def fingerprint(of: Recipe, **hashes: str) -> Fingerprint:
+    return evaluation_fingerprint(of, **({"model": "m", "tokenizer": "t", "features": "f"} | hashes))
+
+
+def filled(folder: Path, **files: str) -> Path:
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_text(content)
+    return folder
+
+
+def test_the_same_files_elsewhere_have_the_same_hash(tmp_path: Path) -> None:
+    one = filled(tmp_path / "one", config__json="{}", model__safetensors="w")
+    other = filled(tmp_path / "other", model__safetensors="w", config__json="{}")
+    assert folder_sha256(one) == folder_sha256(other)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"config__json": "{ }", "model__safetensors": "w"},
+        {"config__json": "{}", "model__safetensors": "v"},
+        {"config__json": "{}", "weights__safetensors": "w"},
+        {"config__json": "{}", "model__safetensors": "w", "chat_template__jinja": ""},
+    ],
+)
+def test_a_file_that_changes_the_model_changes_the_hash(tmp_path: Path, files: dict[str, str]) -> None:
+    before = filled(tmp_path / "before", config__json="{}", model__safetensors="w")
+    assert folder_sha256(filled(tmp_path / "after", **files)) != folder_sha256(before)
+
+
+def test_a_file_beside_the_model_does_not_change_the_hash(tmp_path: Path) -> None:
+    folder = filled(tmp_path / "model", config__json="{}", model__safetensors="w")
+    before = folder_sha256(folder)
+    (folder / "README.md").write_text("hello")
+    (folder / "training_args.bin").write_bytes(b"pickled")
+    assert folder_sha256(folder) == before
+
+
+def test_the_next_test_knows_every_setting_of_the_evaluation() -> None:
+    assert set(Evaluation.model_fields) == set(ANOTHER_VALUE)
+
+
+@pytest.mark.parametrize("task", ["extractive_qa", "generative_ner"])
+@pytest.mark.parametrize("setting", ANOTHER_VALUE)
+def test_records_are_kept_when_and_only_when_they_do_not_depend_on_a_setting(task: str, setting: str) -> None:
+    unused = MERGE_ONLY | (GENERATION_ONLY if task == "extractive_qa" else QA_ONLY)
+    changed = recipe(task, evaluation={setting: ANOTHER_VALUE[setting]})
+    assert (fingerprint(recipe(task)) == fingerprint(changed)) == (setting in unused)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"seed": 7},  # a new head, and sampling, are random
+        {"model": {"torch_dtype": "bfloat16"}},
+        {"model": {"attn_implementation": "eager"}},
+        {"model": {"config": {"rope_theta": 5000.0}}},
+        {"data": {"max_length": 100}},
+    ],
+)
+@pytest.mark.parametrize("task", ["extractive_qa", "generative_ner"])
+def test_what_changes_the_model_s_output_changes_the_fingerprint(task: str, section: dict[str, Any]) -> None:
+    assert fingerprint(recipe(task, **section)) != fingerprint(recipe(task))
+
+
+@pytest.mark.parametrize("name", ["model", "tokenizer", "features"])
+def test_other_files_change_the_fingerprint_and_are_named(name: str) -> None:
+    of = recipe("extractive_qa")
+    other = fingerprint(of, **{name: "new"})
+    assert [difference.split()[0] for difference in fingerprint(of).differences(other)] == [name]
