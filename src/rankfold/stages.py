@@ -5,7 +5,7 @@ absent. What is there already is not computed again; only merge, which is quick,
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from rankfold import atomic
+from rankfold.data.examples import Example
 from rankfold.data.splits import read_splits
 from rankfold.data.store import read_stored, write_examples
 from rankfold.distributed import device, ranks
@@ -60,10 +61,11 @@ def prepare(run: RunFolder) -> None:
         "labels": list(splits.labels),
         "max_length": recipe.data.max_length,
         "model_folder": str(folder),
-        "dropped": {side: dict(counts) for side, counts in splits.dropped.items() if counts},
+        # Before one source is divided nobody knows which side a dropped example would have been on.
+        "dropped_before_split": dict(splits.dropped.get("source", {})),
         "repaired": {side: dict(counts) for side, counts in splits.repaired.items() if counts},
-        "train": _counts(len(splits.train), train),
-        "test": _counts(len(splits.test), test),
+        "train": _counts(splits.train, train, splits.dropped.get("train", {})),
+        "test": _counts(splits.test, test, splits.dropped.get("test", {})),
     }
     with atomic.folder(run.prepared.root) as partial:
         prepared = PreparedFolder(partial)
@@ -77,8 +79,7 @@ def prepare(run: RunFolder) -> None:
             "features": folder_sha256(prepared.features("test"), (".arrow",)),
         }
         atomic.write_json(prepared.summary, summary)
-    for split in ("train", "test"):
-        print(f"{split}: {summary[split]}")
+    _say_counts(summary)
 
 
 def train(run: RunFolder) -> None:
@@ -210,14 +211,31 @@ def _model(run: RunFolder, recipe: Recipe, task: Task[Any], variant: str) -> Pre
     return model.to(device()).eval()
 
 
-def _counts(num_examples: int, features: Features) -> dict[str, Any]:
+def _counts(
+    examples: Sequence[Example], features: Features, dropped: Mapping[str, int]
+) -> dict[str, int | dict[str, int]]:
     return {
-        "num_examples": num_examples,
+        "num_examples": len(examples),
         "num_features": len(features),
         "num_tokens": features.num_tokens,
         "num_truncated": features.num_truncated,
-        "dropped": dict(features.dropped),
+        "dropped": {**dropped, **features.dropped},
     }
+
+
+def _say_counts(summary: Mapping[str, Any]) -> None:
+    for split in ("train", "test"):
+        counts = summary[split]
+        print(
+            f"{split}: {counts['num_examples']:,} examples, {counts['num_features']:,} features, "
+            f"{counts['num_tokens']:,} tokens; {counts['num_truncated']:,} truncated at max_length"
+        )
+    lost = {split: summary[split]["dropped"] for split in ("train", "test")}
+    lost["source"] = summary["dropped_before_split"]
+    for kind, sides in (("dropped from", lost), ("repaired in", summary["repaired"])):
+        for side, reasons in sides.items():
+            for reason, count in reasons.items():
+                print(f"{kind} {side}: {count:,} × {reason}")
 
 
 def _size(unit: Unit) -> int:

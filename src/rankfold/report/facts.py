@@ -76,11 +76,18 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What prepare made of the data; `max_length` is in tokens."""
+    """What prepare made of the data; `max_length` is in tokens.
+
+    Attributes:
+        dropped_before_split: Of a source that was then divided: reason → count.
+        repaired: Training set, test set or source → what was put right → count.
+    """
 
     labels: tuple[str, ...]
     max_length: int
     splits: tuple[SplitFacts, ...]
+    dropped_before_split: Mapping[str, int]
+    repaired: Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)

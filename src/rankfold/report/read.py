@@ -130,6 +130,8 @@ def _data(run: RunFolder) -> DataFacts | None:
             labels=tuple(summary.get("labels") or ()),
             max_length=summary["max_length"],
             splits=tuple(_split(name, summary[name]) for name in ("train", "test") if name in summary),
+            dropped_before_split=summary.get("dropped_before_split", {}),
+            repaired=summary.get("repaired", {}),
         )
 
 

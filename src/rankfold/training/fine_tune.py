@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, set_seed
 from transformers.trainer_utils import TrainOutput
 
 from rankfold.errors import OperationalError
@@ -65,6 +65,8 @@ def fine_tune(
         new_parameters=loaded.new_parameters,
         callbacks=[ProgressCallback(run.progress(job_name("train"))), CompleteMarkerCallback()],
     )
+    # ProgressCallback says the same in words.
+    trainer.remove_callback(PrinterCallback)
     total_steps = optimizer_steps(recipe.train, num_rows=len(features), world_size=world_size)
     checkpoint = newest_complete_checkpoint(run.checkpoints, total_steps=total_steps)
     output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

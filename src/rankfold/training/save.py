@@ -24,6 +24,8 @@ def save_model(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, target: Pat
     barrier()
     trainer.save_model(str(partial))
     if ranks().is_main:
+        # A pickle of what recipe.yaml says in words; nobody should have to unpickle a model's folder.
+        (partial / "training_args.bin").unlink(missing_ok=True)
         tokenizer.save_pretrained(partial)
         check_saved(partial)
         atomic.flush(partial)

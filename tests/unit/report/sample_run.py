@@ -102,6 +102,8 @@ def _write_common(run: RunFolder, *, name: str, task: str, model: str) -> None:
             "task": task,
             "labels": LABELS if task == "generative_ner" else [],
             "max_length": 384,
+            "dropped_before_split": {"question without a usable answer": 12},
+            "repaired": {"train": {"offsets moved to entity_text": 50}},
             "train": {"num_examples": 14_123, **counts, "dropped": dropped},
             "test": {**counts, "num_examples": 14, "num_features": 14, "num_tokens": 812, "num_truncated": 0}
             | {"dropped": {}},

@@ -181,6 +181,8 @@ def test_what_ran_is_told(facts: RunFacts) -> None:
     assert "transformers 5.23.0" in words
     assert "Parameters trained 9,232,384" in words
     assert "Dropped from train: 1,204 × no entity with a wanted label; 3 × text is empty" in words
+    assert "Dropped before the split: 12 × question without a usable answer" in words
+    assert "Repaired in train: 50 × offsets moved to entity_text" in words
     assert "name_or_path: Qwen/Qwen2-1.5B-Instruct" in words
 
 
@@ -205,7 +207,10 @@ def test_all_text_from_data_and_recipe_is_escaped(facts: RunFacts) -> None:
         environment=replace(facts.environment, platform=NASTY, gpus=(NASTY,), packages={NASTY: NASTY}),
         jobs=tuple(replace(job, state="failed", error=NASTY, job=NASTY) for job in facts.jobs[:1]),
         data=replace(
-            facts.data, splits=tuple(replace(split, dropped={NASTY: 1}) for split in facts.data.splits)
+            facts.data,
+            splits=tuple(replace(split, dropped={NASTY: 1}) for split in facts.data.splits),
+            dropped_before_split={NASTY: 1},
+            repaired={NASTY: {NASTY: 1}},
         ),
         fine_tuned=VariantFacts(facts.fine_tuned.metrics, {NASTY: label_scores}, (result,)),
     )
