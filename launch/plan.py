@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from launch.machine import Machine
+from rankfold.recipe.steps import global_batch_size, optimizer_steps
 from rankfold.run_folder import VARIANTS, job_name
 
 if TYPE_CHECKING:
@@ -87,9 +87,8 @@ def make_plan(recipe: Recipe, *, cluster: Cluster, machine: Machine, num_train_e
     layouts = {stage: _layout(stage, recipe, cluster, machine, notes) for stage in STAGES}
     train = layouts["train"]
     world_size = train.nodes * train.tasks_per_node
-    settings = recipe.train
-    batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps * world_size
-    wanted = batch // world_size * _wanted_ranks(recipe)
+    batch = global_batch_size(recipe.train, world_size)
+    wanted = global_batch_size(recipe.train, _wanted_ranks(recipe))
     if wanted != batch:
         notes.append(f"the global batch size becomes {batch} (the recipe's ranks would make it {wanted})")
     return Plan(
@@ -100,7 +99,7 @@ def make_plan(recipe: Recipe, *, cluster: Cluster, machine: Machine, num_train_e
         world_size=world_size,
         global_batch_size=batch,
         num_train_examples=num_train_examples,
-        steps=_optimizer_steps(recipe, num_train_examples, world_size),
+        steps=_steps(recipe, num_train_examples, world_size),
         notes=tuple(notes),
     )
 
@@ -209,16 +208,11 @@ def _jobs_at_once(stage: str, recipe: Recipe, machine: Machine, gpus: int) -> in
     return max(1, min(recipe.evaluation.shards, limit, machine.cpu_count))
 
 
-def _optimizer_steps(recipe: Recipe, num_examples: int | None, world_size: int) -> int | None:
-    """Steps as transformers' Trainer counts them, the last partial batch and accumulation included."""
-    train = recipe.train
-    if train.max_steps is not None:
-        return train.max_steps
+def _steps(recipe: Recipe, num_examples: int | None, world_size: int) -> int | None:
+    """Optimizer steps; where the examples cannot be counted, only max_steps tells."""
     if num_examples is None:
-        return None
-    batches = math.ceil(num_examples / (train.per_device_train_batch_size * world_size))
-    steps_per_epoch = max(1, math.ceil(batches / train.gradient_accumulation_steps))
-    return math.ceil(train.num_train_epochs * steps_per_epoch)
+        return recipe.train.max_steps
+    return optimizer_steps(recipe.train, num_rows=num_examples, world_size=world_size)
 
 
 def _count(count: int, noun: str) -> str:

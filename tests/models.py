@@ -17,6 +17,8 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -108,6 +110,13 @@ def causal_model(tokenizer: PreTrainedTokenizerBase, **settings: Any) -> PreTrai
         "initializer_range": 0.2,
     }
     return Qwen2ForCausalLM(Qwen2Config(vocab_size=len(tokenizer), **(shape | settings))).eval()
+
+
+def absolute_causal_model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """GPT-2 with two layers and random weights: unlike Qwen2, it notices where a token stands."""
+    set_seed(0)
+    shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512, "initializer_range": 0.2}
+    return GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **shape)).eval()
 
 
 def encoder_model(tokenizer: PreTrainedTokenizerBase, *, kind: str = "bert") -> PreTrainedModel:

@@ -1,8 +1,12 @@
 """How many optimizer steps a recipe's training takes."""
 
-import math
+from __future__ import annotations
 
-from rankfold.recipe.schema import Train
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a plan that is read back needs no schema, which is slow to import
+    from rankfold.recipe.schema import Train
 
 
 def global_batch_size(train: Train, world_size: int) -> int:

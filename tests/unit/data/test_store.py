@@ -1,11 +1,11 @@
 import tempfile
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankfold.data.examples import Answer, EntityExample, Example, QuestionExample, Span
+from rankfold.data.examples import Answer, EntityExample, QuestionExample, Span
 from rankfold.data.store import read_stored, write_examples
 
 TEXT = st.text(max_size=20)
@@ -14,10 +14,8 @@ ENTITIES = st.builds(EntityExample, TEXT, TEXT, st.lists(SPANS, max_size=3).map(
 ANSWERS = st.lists(st.builds(Answer, TEXT, st.integers(0, 99)), max_size=3).map(tuple)
 QUESTIONS = st.builds(QuestionExample, TEXT, TEXT, TEXT, ANSWERS)
 
-ExampleT = TypeVar("ExampleT", bound=Example)
 
-
-def stored(examples: list[ExampleT], kind: type[ExampleT]) -> list[ExampleT]:
+def stored(examples: list[Any], kind: type[Any]) -> list[Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "examples.jsonl"
         write_examples(path, examples, kind)

@@ -132,7 +132,7 @@ def test_the_null_threshold_is_a_matter_of_the_merge() -> None:
 
 def test_chinese_answers_get_cmrc_s_scores_beside_squad_s() -> None:
     metrics = merged([CHINESE]).metrics
-    assert {"exact_match", "f1", "cmrc_f1", "cmrc_em"} <= metrics.keys()
+    assert {"exact_match", "f1", "cmrc_f1", "cmrc_exact_match"} <= metrics.keys()
     assert not any(name.startswith("cmrc") for name in merged(V1).metrics)
 
 

@@ -1,13 +1,14 @@
 import json
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 import torch
 from datasets import Dataset
-from models import causal_model, chat_tokenizer, ignore, recipe
+from models import absolute_causal_model, causal_model, chat_tokenizer, ignore, recipe
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.data.chat import chat_ids
 from rankfold.data.collate import IGNORED_LABEL
@@ -96,8 +97,11 @@ def test_a_text_is_never_truncated_for_evaluation() -> None:
     assert TOKENIZER.decode(rows["input_ids"][0]).count("Ulm") == 100
 
 
-def test_a_batch_has_the_loss_of_its_rows_one_by_one() -> None:
-    model = causal_model(TOKENIZER)
+@pytest.mark.parametrize("build", [causal_model, absolute_causal_model])
+def test_a_batch_has_the_loss_of_its_rows_one_by_one(
+    build: Callable[[PreTrainedTokenizerBase], PreTrainedModel],
+) -> None:
+    model = build(TOKENIZER)
     columns = training(EXAMPLES, length(EXAMPLES[0])[0] + 5).columns
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     with torch.inference_mode():

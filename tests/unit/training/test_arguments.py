@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+from models import recipe
+from transformers import TrainingArguments
+
+from rankfold.recipe.load import load_recipe
+from rankfold.recipe.schema import Recipe, Train
+from rankfold.training import arguments
+from rankfold.training.arguments import HANDLED_ELSEWHERE, PASSED_AS_THEY_ARE, RENAMED, training_arguments
+
+OTHER_THAN_DEFAULT = {
+    "num_train_epochs": 1.5,
+    "max_steps": 77,
+    "learning_rate": 3e-4,
+    "head_learning_rate": 1e-3,
+    "per_device_train_batch_size": 3,
+    "gradient_accumulation_steps": 5,
+    "gradient_checkpointing": True,
+    "bf16": True,
+    "optim": "adafactor",
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.25,
+    "weight_decay": 0.02,
+    "max_grad_norm": 0.5,
+    "logging_steps": 7,
+    "save_steps": 13,
+    "save_total_limit": 4,
+    "dataloader_num_workers": 2,
+}
+
+
+def built(of: Recipe, folder: Path) -> TrainingArguments:
+    return training_arguments(of, output_dir=folder / "checkpoints", run_id="tiny-1")
+
+
+@pytest.fixture
+def qwen_ner(repository: Path) -> Recipe:
+    return load_recipe(repository / "recipes" / "qwen_ner.yaml").recipe
+
+
+def test_every_setting_of_a_real_recipe_arrives_as_it_was_written(qwen_ner: Recipe, tmp_path: Path) -> None:
+    made = built(qwen_ner, tmp_path)
+    assert made.num_train_epochs == 2
+    assert made.learning_rate == 1e-4
+    assert made.per_device_train_batch_size == 4
+    assert made.gradient_accumulation_steps == 4
+    assert made.activation_checkpointing is True
+    assert (made.bf16, made.fp16) == (True, False)
+    assert (made.logging_steps, made.save_steps, made.save_total_limit) == (10, 100, 2)
+    assert (made.optim, made.lr_scheduler_type) == ("adamw_torch", "linear")
+    assert (made.warmup_steps, made.weight_decay, made.max_grad_norm) == (0, 0, 1.0)
+    assert made.dataloader_num_workers == 0
+    assert made.max_steps == -1
+    assert (made.seed, made.data_seed) == (42, 42)
+    assert made.report_to == ["swanlab"]
+    assert made.run_name == "tiny-1"
+    assert made.output_dir == str(tmp_path / "checkpoints")
+
+
+def test_zero_2_of_a_real_recipe_arrives_as_deepspeed_s_configuration(
+    qwen_ner: Recipe, tmp_path: Path
+) -> None:
+    configuration = built(qwen_ner, tmp_path).deepspeed
+    assert configuration["zero_optimization"]["stage"] == 2
+    assert configuration["gradient_accumulation_steps"] == "auto"
+    assert configuration["bf16"] == {"enabled": "auto"}
+
+
+def test_every_setting_arrives_when_none_is_at_its_default(tmp_path: Path) -> None:
+    of = recipe("generative_ner", seed=7, train=OTHER_THAN_DEFAULT)
+    assert of.train.model_dump().items() >= OTHER_THAN_DEFAULT.items()
+    made = built(of, tmp_path)
+    for name, value in OTHER_THAN_DEFAULT.items():
+        if name not in HANDLED_ELSEWHERE:
+            assert getattr(made, RENAMED.get(name, name)) == value, name
+    assert (made.seed, made.data_seed, made.max_steps) == (7, 7, 77)
+
+
+def test_the_settings_above_are_all_there_are() -> None:
+    # fp16 needs a GPU; it is passed on as bf16 is.
+    assert set(OTHER_THAN_DEFAULT) | {"fp16"} == set(Train.model_fields)
+
+
+def test_a_setting_that_is_forgotten_fails_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rest = tuple(name for name in PASSED_AS_THEY_ARE if name != "weight_decay")
+    monkeypatch.setattr(arguments, "PASSED_AS_THEY_ARE", rest)
+    with pytest.raises(AssertionError, match="weight_decay"):
+        built(recipe("generative_ner"), tmp_path)
+
+
+def test_without_a_tracker_none_is_used_even_if_it_is_installed(tmp_path: Path) -> None:
+    assert built(recipe("generative_ner"), tmp_path).report_to == []
+
+
+def test_without_zero_there_is_no_deepspeed(tmp_path: Path) -> None:
+    assert built(recipe("generative_ner"), tmp_path).deepspeed is None
