@@ -47,22 +47,26 @@ def chat_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], an
             where="model.name_or_path",
             remedy="Use a model whose template appends the answer, or change chat_template.jinja.",
         )
-    return ChatIds(_ids(tokenizer, prompt), _through_end_of_turn(tokenizer, whole[len(prompt) :]))
+    return ChatIds(_ids(tokenizer, prompt), _through_end_of_turn(tokenizer, whole[len(prompt) :], answer))
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the ids that end a turn: the template's last special token and the tokenizer's own."""
+    """Return the ids that end a turn: the template's end of turn and the tokenizer's end of text."""
     turn = chat_ids(tokenizer, [{"role": "user", "content": "?"}], "!").answer
     return sorted({turn[-1], *([] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)])})
 
 
-def _through_end_of_turn(tokenizer: PreTrainedTokenizerBase, answer: str) -> list[int]:
-    """Tokenise an answer; what a template writes after the end of turn is never generated, so it goes."""
-    ids = _ids(tokenizer, answer)
-    special = set(tokenizer.all_special_ids)
-    for index in range(len(ids) - 1, -1, -1):
-        if ids[index] in special:
-            return ids[: index + 1]
+def _through_end_of_turn(tokenizer: PreTrainedTokenizerBase, turn: str, answer: str) -> list[int]:
+    """Tokenise up to the first special token behind the answer; the template's rest is never generated."""
+    encoded = tokenizer(turn, add_special_tokens=False, return_offsets_mapping=True)
+    ids: list[int] = encoded["input_ids"]
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    # Templates trim an answer, and may write special tokens in front of it.
+    bare = answer.strip()
+    answer_end = max(turn.find(bare), 0) + len(bare)
+    for position, (start, _) in enumerate(encoded["offset_mapping"]):
+        if ids[position] in special and start >= answer_end:
+            return ids[: position + 1]
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"neither the chat template nor the tokenizer of {tokenizer.name_or_path} says how a turn ends",

@@ -164,6 +164,10 @@ class Train(Section):
     )
     weight_decay: NonNegativeFloat = Field(0.0, description="AdamW's weight decay.")
     max_grad_norm: NonNegativeFloat = Field(1.0, description="Gradients are clipped to this norm.")
+    train_sampling_strategy: Literal["random", "group_by_length"] = Field(
+        "random",
+        description="`group_by_length` batches examples of similar length, which wastes less on padding.",
+    )
     logging_steps: PositiveInt = Field(10, description="Log the loss every so many steps.")
     save_steps: PositiveInt = Field(500, description="Write a checkpoint every so many steps.")
     save_total_limit: PositiveInt = Field(2, description="Checkpoints kept; older ones go.")

@@ -23,6 +23,7 @@ PASSED_AS_THEY_ARE = (
     "per_device_train_batch_size",
     "save_steps",
     "save_total_limit",
+    "train_sampling_strategy",
     "warmup_steps",
     "weight_decay",
 )

@@ -55,6 +55,32 @@ def test_the_template_s_end_of_turn_stops_beside_the_tokenizer_s_own() -> None:
     assert stop_ids(tokenizer) == tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
 
 
+PHI = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% else %}<|endoftext|>{% endif %}"
+)
+HARMONY = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}"
+    "{% if m['role'] == 'assistant' %}<|im_start|>final\n{% else %}\n{% endif %}"
+    "{{ m['content'] }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "learned"),
+    [(PHI, "Ulm<|im_end|>"), (HARMONY, "<|im_start|>final\nUlm<|im_end|>")],
+    ids=["an end of text follows the turn", "a special token precedes the answer"],
+)
+def test_the_end_of_turn_is_the_first_special_token_behind_the_answer(template: str, learned: str) -> None:
+    tokenizer = chat_tokenizer(template)
+    assert (
+        tokenizer.decode(chat_ids(tokenizer, CHAT, " Ulm " if "trim" in template else "Ulm").answer)
+        == learned
+    )
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in stop_ids(tokenizer)
+
+
 def test_where_the_template_ends_a_turn_with_nothing_the_end_of_text_is_learned() -> None:
     tokenizer = chat_tokenizer("{% for m in messages %}{{ m['content'] }}\n{% endfor %}")
     assert tokenizer.decode(chat_ids(tokenizer, CHAT, "Ulm").answer) == "Ulm\n<|im_end|>"

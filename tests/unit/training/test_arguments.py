@@ -26,6 +26,7 @@ OTHER_THAN_DEFAULT = {
     "logging_steps": 7,
     "save_steps": 13,
     "save_total_limit": 4,
+    "train_sampling_strategy": "group_by_length",
     "dataloader_num_workers": 2,
 }
 
@@ -51,6 +52,7 @@ def test_every_setting_of_a_real_recipe_arrives_as_it_was_written(qwen_ner: Reci
     assert (made.optim, made.lr_scheduler_type) == ("adamw_torch", "linear")
     assert (made.warmup_steps, made.weight_decay, made.max_grad_norm) == (0, 0, 1.0)
     assert made.dataloader_num_workers == 0
+    assert made.train_sampling_strategy == "group_by_length"
     assert made.max_steps == -1
     assert (made.seed, made.data_seed) == (42, 42)
     assert made.report_to == ["swanlab"]
