@@ -39,13 +39,6 @@ def shared_models() -> Path:
     return folder
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # PEFT 0.21 still reads the property by the name that transformers 5 deprecates.
-    config.addinivalue_line(
-        "filterwarnings", "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"
-    )
-
-
 # How long an example takes says something about the machine only, and a first one may import torch.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
