@@ -58,6 +58,8 @@ def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
             "Compressed file ended before the end-of-stream marker was reached",
         ),
     ],
+    # Names of their own: made from the bytes, they held the time of day, and workers disagreed on them.
+    ids=["not gzip", "cut short"],
 )
 def test_a_broken_gzip_file_says_how_it_is_broken(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "data.gz"
