@@ -5,7 +5,7 @@ absent. What is there already is not computed again; only merge, which is quick,
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +161,8 @@ def merge(run: RunFolder) -> None:
         results = task.merge(payloads, examples, features, recipe, labels)
         with atomic.folder(run.results(variant)) as partial:
             atomic.write_json(partial / run.predictions(variant).name, results.predictions)
-            _write_lines(partial / run.nbest(variant).name, results.nbest)
-            _write_lines(partial / run.details(variant).name, results.details)
+            atomic.write_json_lines(partial / run.nbest(variant).name, results.nbest)
+            atomic.write_json_lines(partial / run.details(variant).name, results.details)
             atomic.write_json(partial / run.metrics(variant).name, results.metrics)
         print(f"{variant}: {results.metrics}")
     write_report(run)
@@ -240,11 +240,6 @@ def _say_counts(summary: Mapping[str, Any]) -> None:
 
 def _size(unit: Unit) -> int:
     return unit.stop - unit.start
-
-
-def _write_lines(path: Any, rows: Iterable[Mapping[str, Any]]) -> None:
-    lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
-    atomic.write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 class _Counter:

@@ -1,6 +1,5 @@
 """Answers with their n-best lists, and the forms in which they are written."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -62,24 +61,6 @@ def official_predictions(predictions: Iterable[Prediction]) -> dict[str, str]:
     return {prediction.id: prediction.text for prediction in predictions}
 
 
-def null_odds(predictions: Iterable[Prediction]) -> dict[str, float]:
-    """What the official v2 script reads as `--na-prob-file`: id → null score − best score."""
-    return {
-        prediction.id: score_difference(prediction.null_score, best_span(prediction.nbest))
-        for prediction in predictions
-    }
-
-
 def nbest_row(prediction: Prediction) -> dict[str, Any]:
     """One line of `nbest.jsonl`: the id and the candidates, best first."""
     return {"id": prediction.id, "nbest": [dict(vars(candidate)) for candidate in prediction.nbest]}
-
-
-def nbest_lines(predictions: Iterable[Prediction]) -> str:
-    """The text of `nbest.jsonl`; the same predictions give the same bytes.
-
-    Raises:
-        ValueError: A number is NaN or infinite, which JSON cannot say.
-    """
-    rows = (json.dumps(nbest_row(row), ensure_ascii=False, allow_nan=False) for row in predictions)
-    return "".join(f"{row}\n" for row in rows)

@@ -1,6 +1,4 @@
-import json
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +8,11 @@ from rankfold.nbest.candidates import CANDIDATE, Ranking
 from rankfold.nbest.finalise import finalise
 from rankfold.nbest.predictions import (
     CERTAIN_NULL,
-    Candidate,
     Prediction,
-    nbest_lines,
-    null_odds,
+    best_span,
+    nbest_row,
     official_predictions,
+    score_difference,
 )
 
 CONTEXT = "İstanbul 中文"
@@ -138,17 +136,18 @@ def test_the_official_scripts_get_an_answer_for_every_id() -> None:
 
 
 def test_null_odds_are_the_null_less_the_best_span() -> None:
-    assert null_odds([predict([(9, 11, 1.0)], 3.5)]) == {"q": 2.5}
+    prediction = predict([(9, 11, 1.0)], 3.5)
+    assert score_difference(prediction.null_score, best_span(prediction.nbest)) == 2.5
 
 
 @pytest.mark.parametrize("null_score", [4.0, None])
 def test_null_odds_without_a_span_are_certain(null_score: float | None) -> None:
-    assert null_odds([predict([], null_score)]) == {"q": CERTAIN_NULL}
+    prediction = predict([], null_score)
+    assert score_difference(prediction.null_score, best_span(prediction.nbest)) == CERTAIN_NULL
 
 
 def test_a_line_of_the_n_best_file_holds_the_candidates_best_first() -> None:
-    line: dict[str, Any] = json.loads(nbest_lines([predict([(9, 11, 1.0)], 1.0)]))
-    assert line == {
+    assert nbest_row(predict([(9, 11, 1.0)], 1.0)) == {
         "id": "q",
         "nbest": [
             {
@@ -171,14 +170,3 @@ def test_a_line_of_the_n_best_file_holds_the_candidates_best_first() -> None:
             },
         ],
     }
-
-
-def test_the_n_best_file_has_one_line_a_question_and_readable_text() -> None:
-    assert nbest_lines([predict([(9, 11, 1.0)])] * 2).count("\n") == 2
-    assert "中文" in nbest_lines([predict([(9, 11, 1.0)])])
-
-
-def test_the_n_best_file_never_says_nan() -> None:
-    broken = Candidate("a", 0, 1, math.nan, 0.0, 0.0, 0.0)
-    with pytest.raises(ValueError, match="JSON"):
-        nbest_lines([Prediction("q", "a", 0, 1, 0.0, None, (broken,))])
