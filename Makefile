@@ -52,7 +52,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-3.12 build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # torch itself pins the CUDA packages of its build, so they are left out here.
 constraints: $(BIN)/uv

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-OVERRIDABLE = ("plan", "submit", "debug")
+OVERRIDABLE = ("plan", "submit", "debug", "merge")
 DESCRIPTION = """\
 Fine-tune a language model from one recipe, on Slurm or on this machine.
 
@@ -42,6 +42,7 @@ def build_parser() -> ArgumentParser:
     _add_logs(commands)
     _add_cancel(commands)
     _add_report(commands)
+    _add_merge(commands)
     _add_debug(commands)
     return parser
 
@@ -200,6 +201,30 @@ def _add_report(commands: Commands) -> None:
     _add_json(parser)
 
 
+def _add_merge(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "merge",
+        "merge a run's records again under other settings, without the model",
+        """
+launch merge latest evaluation.max_answer_length=15
+launch merge latest evaluation.n_best_size=5 evaluation.null_score_diff_threshold=-1.5
+launch merge latest --tune-threshold
+""",
+    )
+    parser.usage = f"{parser.prog} [options] RUN [evaluation.key=value ...]"
+    _add_run(parser)
+    parser.add_argument(
+        "--tune-threshold",
+        nargs="?",
+        type=_share,
+        const=0.5,
+        metavar="SHARE",
+        help="SQuAD v2: choose null_score_diff_threshold on this share of the test set's contexts, and "
+        "score the rest (default: 0.5)",
+    )
+
+
 def _add_debug(commands: Commands) -> None:
     parser = _command(
         commands,
@@ -217,3 +242,13 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        raise ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return share

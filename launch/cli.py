@@ -167,6 +167,16 @@ def _report(chosen: Namespace) -> int:
     return 0
 
 
+def _merge(chosen: Namespace) -> int:
+    from launch.merge import merge_again
+    from launch.runs import find_run, runs_folder
+
+    run = find_run(chosen.run, runs_folder(chosen.runs_dir))
+    _print_lines(merge_again(run, chosen.overrides, chosen.tune_threshold))
+    print(f"report: {run.report_html}")
+    return 0
+
+
 def _debug(chosen: Namespace) -> int:
     from launch.debug import debug
     from launch.report import report_lines
@@ -189,6 +199,7 @@ COMMANDS = {
     "logs": _logs,
     "cancel": _cancel,
     "report": _report,
+    "merge": _merge,
     "debug": _debug,
 }
 

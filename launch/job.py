@@ -167,15 +167,32 @@ class RankJob:
 
 
 def run_stage(job: RankJob) -> None:
-    """Call the stage that a job is for."""
-    from rankfold import stages
+    """Call the stage that a job is for; each imports only what it needs."""
+    if job.stage == "prepare":
+        from rankfold.stages.prepare import prepare
 
-    if job.stage == "evaluate":
-        if job.variant is None or job.shard is None:
-            raise ValueError(f"{job.job} is an evaluation without a variant or shard")
-        stages.evaluate(job.run, job.variant, job.shard, job.num_shards)
+        prepare(job.run)
+    elif job.stage == "train":
+        from rankfold.stages.train import train
+
+        train(job.run)
+    elif job.stage == "merge":
+        _run_merge(job)
+    elif job.variant is None or job.shard is None:
+        raise ValueError(f"{job.job} is an evaluation without a variant or shard")
     else:
-        {"prepare": stages.prepare, "train": stages.train, "merge": stages.merge}[job.stage](job.run)
+        from rankfold.stages.evaluate import evaluate
+
+        evaluate(job.run, job.variant, job.shard, job.num_shards)
+
+
+def _run_merge(job: RankJob) -> None:
+    from rankfold.stages.merge import merge, merge_part
+
+    if job.shard is None:
+        merge(job.run)
+    else:
+        merge_part(job.run, job.shard, job.num_shards)
 
 
 def describe(error: BaseException) -> str:

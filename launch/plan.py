@@ -124,8 +124,13 @@ def _jobs(recipe: Recipe, layouts: dict[str, _Layout]) -> tuple[PlannedJob, ...]
     ]
     train = _job("train", recipe, layouts, (prepare.name,))
     final = [_job("evaluate", recipe, layouts, (train.name,), fine_tuned, shard) for shard in shards]
-    merge = _job("merge", recipe, layouts, tuple(job.name for job in [*baseline, *final]))
-    return (prepare, *baseline, train, *final, merge)
+    evaluated = tuple(job.name for job in [*baseline, *final])
+    num_parts = recipe.evaluation.merge_shards
+    parts = [
+        _job("merge", recipe, layouts, evaluated, shard=part) for part in range(num_parts) if num_parts > 1
+    ]
+    merge = _job("merge", recipe, layouts, tuple(part.name for part in parts) or evaluated)
+    return (prepare, *baseline, train, *final, *parts, merge)
 
 
 def _job(
@@ -137,12 +142,13 @@ def _job(
     shard: int | None = None,
 ) -> PlannedJob:
     resources: StageResources = getattr(recipe.resources, stage)
+    num_shards = recipe.evaluation.merge_shards if stage == "merge" else recipe.evaluation.shards
     return PlannedJob(
         name=job_name(stage, variant, shard),
         stage=stage,
         variant=variant,
         shard=shard,
-        num_shards=1 if shard is None else recipe.evaluation.shards,
+        num_shards=1 if shard is None else num_shards,
         after=after,
         memory_gb=resources.memory_gb,
         time_limit_min=resources.time_limit_min,
@@ -163,7 +169,8 @@ def _layout(stage: str, recipe: Recipe, cluster: Cluster, machine: Machine, note
     resources: StageResources = getattr(recipe.resources, stage)
     nodes, tasks, gpus = resources.nodes, _tasks_per_node(resources), resources.gpus_per_node
     if stage != "train" and nodes * tasks > 1:
-        hint = "; raise evaluation.shards to use more" if stage == "evaluate" else ""
+        shards = {"evaluate": "evaluation.shards", "merge": "evaluation.merge_shards"}.get(stage)
+        hint = f"; raise {shards} to use more" if shards else ""
         notes.append(f"{stage} runs as one rank on one node, whatever resources.{stage} says{hint}")
         nodes, tasks, gpus = 1, 1, min(gpus, 1)
     if cluster == "local":

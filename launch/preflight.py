@@ -45,7 +45,10 @@ def _tracker_problems(recipe: Recipe) -> Iterator[Problem]:
 
 def _data_problems(recipe: Recipe) -> Iterator[Problem]:
     data = recipe.data
-    for field, source in (("source", data.source), ("train", data.train), ("test", data.test)):
+    sources = {"source": data.source, "train": data.train, "test": data.test}
+    if recipe.train.eval_strategy != "no":
+        sources["validation"] = data.validation
+    for field, source in sources.items():
         if source is None or source.is_on_hub:
             continue
         file = Path(source.path).expanduser()

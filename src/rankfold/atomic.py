@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON as `write_bytes` does; NaN and infinity raise ValueError."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
-
-
-def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
-    """Write one JSON value a line as `write_json` does; the same rows give the same bytes."""
-    lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
-    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from rankfold.nbest.units import Fingerprint
@@ -19,8 +20,17 @@ def folder_sha256(folder: Path, suffixes: tuple[str, ...] = WEIGHTS_AND_SETTINGS
     return digest.hexdigest()
 
 
-def evaluation_fingerprint(recipe: Recipe, *, model: str, tokenizer: str, features: str) -> Fingerprint:
-    """Everything that records depend on; what only the merge uses is left out, so it may change."""
+def evaluation_fingerprint(
+    recipe: Recipe, record_settings: Mapping[str, str | int], *, model: str, tokenizer: str, features: str
+) -> Fingerprint:
+    """Everything that records depend on; what only the merge uses is left out, so it may change.
+
+    Args:
+        record_settings: What the recipe's task adds.
+        model: Hash of the weights that are evaluated.
+        tokenizer: Hash of the tokenizer.
+        features: Hash of the tokenised test set.
+    """
     evaluation = recipe.evaluation
     fields: dict[str, str | int] = {
         "task": recipe.task,
@@ -37,15 +47,4 @@ def evaluation_fingerprint(recipe: Recipe, *, model: str, tokenizer: str, featur
         "unit_size": evaluation.unit_size,
         "per_device_eval_batch_size": evaluation.per_device_eval_batch_size,
     }
-    if recipe.task == "extractive_qa":
-        fields["n_best_size"] = evaluation.n_best_size
-    if recipe.task == "generative_ner":
-        fields |= {
-            "max_new_tokens": evaluation.max_new_tokens,
-            "num_return_sequences": evaluation.num_return_sequences,
-            "num_beams": evaluation.num_beams,
-            "do_sample": int(evaluation.do_sample),
-            "temperature": str(evaluation.temperature),
-            "top_p": str(evaluation.top_p),
-        }
-    return Fingerprint.of(fields)
+    return Fingerprint.of({**fields, **record_settings})

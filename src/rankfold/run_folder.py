@@ -8,8 +8,8 @@ VARIANTS = ("base", "fine_tuned")
 
 
 def job_name(stage: str, variant: str | None = None, shard: int | None = None) -> str:
-    """Name of a job: `prepare`, `train`, `merge`, or `evaluate-<variant>-<shard>`."""
-    return stage if variant is None else f"{stage}-{variant}-{shard}"
+    """Name of a job: `prepare`, `train`, `merge`, `merge-<part>`, or `evaluate-<variant>-<shard>`."""
+    return "-".join(str(part) for part in (stage, variant, shard) if part is not None)
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,10 @@ class RunFolder:
         """Work units of the evaluation: a payload and a manifest each."""
         return self.root / "shards" / variant
 
+    def merge_parts(self, variant: str, merge_id: str) -> Path:
+        """Ranges of examples that jobs of their own have merged, until all are joined."""
+        return self.root / "merged" / variant / merge_id
+
     # What came out.
 
     def results(self, variant: str) -> Path:
@@ -190,6 +194,10 @@ class RunFolder:
     def details(self, variant: str) -> Path:
         """One line an example with gold, predicted and their comparison, for the report: JSON lines."""
         return self.results(variant) / "details.jsonl"
+
+    def merge_settings(self, variant: str) -> Path:
+        """Settings of the last merge that are not the recipe's: JSON, dotted key → value."""
+        return self.results(variant) / "merge_settings.json"
 
     @property
     def report_html(self) -> Path:

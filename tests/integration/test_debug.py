@@ -10,15 +10,15 @@ from commands import read
 STOP_IN_MERGE = """
 import sys
 from launch.cli import main
-from rankfold import stages
+from rankfold.stages import merge as stage
 
-merge = stages.merge
+merge = stage.merge
 
 def stop_then_merge(run):
     breakpoint()
     merge(run)
 
-stages.merge = stop_then_merge
+stage.merge = stop_then_merge
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 from chromium import dump_dom, framed, screenshot
-from unit.report.sample_run import write_entity_run, write_question_run
+from unit.report.sample_run import (
+    TUNED_ON_120,
+    merge_again,
+    write_entity_run,
+    write_question_run,
+    write_tagging_run,
+)
 
 from rankfold.data.examples import Span
 from rankfold.report.facts import EntityResult, RunFacts
@@ -31,7 +37,14 @@ def entity_facts(tmp_path: Path) -> RunFacts:
 
 @pytest.fixture
 def question_facts(tmp_path: Path) -> RunFacts:
-    return read_facts(write_question_run(tmp_path / "questions"))
+    run = write_question_run(tmp_path / "questions")
+    merge_again(run, "fine_tuned", {"evaluation.null_score_diff_threshold": 1.25, **TUNED_ON_120})
+    return read_facts(run)
+
+
+@pytest.fixture
+def tagging_facts(tmp_path: Path) -> RunFacts:
+    return read_facts(write_tagging_run(tmp_path / "tags"))
 
 
 def test_the_browser_finds_the_entities_that_are_marked(tmp_path: Path) -> None:
@@ -59,8 +72,8 @@ def test_the_browser_runs_no_script_that_came_with_the_data(tmp_path: Path) -> N
     assert "<title>lighthouse-qa · report</title>" in dump_dom(run.report_html)
 
 
-@pytest.mark.parametrize("width", [400, 1400])
-@pytest.mark.parametrize("kind", ["entity_facts", "question_facts"])
+@pytest.mark.parametrize("width", [375, 1400])
+@pytest.mark.parametrize("kind", ["entity_facts", "question_facts", "tagging_facts"])
 def test_the_page_is_never_wider_than_the_window(
     kind: str, width: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

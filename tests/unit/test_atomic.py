@@ -52,18 +52,6 @@ def test_json_keeps_text_readable(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "file.json").read_text(encoding="utf-8")) == {"地点": ["Ulm"]}
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_json_lines_that_other_readers_refuse_are_never_written(tmp_path: Path, value: float) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        atomic.write_json_lines(tmp_path / "file.jsonl", [{"score": 1.0}, {"score": value}])
-    assert names(tmp_path) == set()
-
-
-def test_json_lines_are_one_value_a_line_in_readable_text(tmp_path: Path) -> None:
-    atomic.write_json_lines(tmp_path / "file.jsonl", ({"text": text} for text in ("中文", "Ulm")))
-    assert (tmp_path / "file.jsonl").read_text(encoding="utf-8") == '{"text": "中文"}\n{"text": "Ulm"}\n'
-
-
 def test_a_folder_appears_only_when_its_block_has_ended(tmp_path: Path) -> None:
     with atomic.folder(tmp_path / "model") as partial:
         (partial / "weights").write_text("whole")

@@ -7,28 +7,31 @@ from models import recipe
 from rankfold.fingerprints import evaluation_fingerprint, folder_sha256
 from rankfold.nbest.units import Fingerprint
 from rankfold.recipe.schema import Evaluation, Recipe
+from rankfold.tasks.registry import load_task
 
-MERGE_ONLY = {
-    "baseline",
-    "shards",
-    "max_answer_length",
-    "version_2_with_negative",
-    "null_score_diff_threshold",
-}
-"""Settings of `evaluation` that no record depends on."""
+BATCHES = {"unit_size", "per_device_eval_batch_size"}
+"""Settings of `evaluation` that every record depends on."""
 
-QA_ONLY = {"n_best_size"}
-GENERATION_ONLY = {
-    "max_new_tokens",
-    "num_return_sequences",
-    "num_beams",
-    "do_sample",
-    "temperature",
-    "top_p",
+USED = {
+    "extractive_qa": {"n_best_size"},
+    "token_classification": {"n_best_size", "max_answer_length", "decoding_strategy"},
+    "generative_ner": {
+        "max_new_tokens",
+        "num_return_sequences",
+        "num_beams",
+        "do_sample",
+        "temperature",
+        "top_p",
+    },
 }
+"""Settings that a task's records depend on too; no record depends on any other."""
+
 ANOTHER_VALUE: dict[str, Any] = {
     "baseline": False,
     "shards": 7,
+    "merge_shards": 3,
+    "num_bootstrap_resamples": 10,
+    "decoding_strategy": "argmax",
     "unit_size": 17,
     "per_device_eval_batch_size": 3,
     "n_best_size": 5,
@@ -45,7 +48,10 @@ ANOTHER_VALUE: dict[str, Any] = {
 
 
 def fingerprint(of: Recipe, **hashes: str) -> Fingerprint:
-    return evaluation_fingerprint(of, **({"model": "m", "tokenizer": "t", "features": "f"} | hashes))
+    settings = load_task(of.task).record_settings(of)
+    return evaluation_fingerprint(
+        of, settings, **({"model": "m", "tokenizer": "t", "features": "f"} | hashes)
+    )
 
 
 def filled(folder: Path, **files: str) -> Path:
@@ -87,12 +93,19 @@ def test_the_next_test_knows_every_setting_of_the_evaluation() -> None:
     assert set(Evaluation.model_fields) == set(ANOTHER_VALUE)
 
 
-@pytest.mark.parametrize("task", ["extractive_qa", "generative_ner"])
+@pytest.mark.parametrize("task", USED)
 @pytest.mark.parametrize("setting", ANOTHER_VALUE)
 def test_records_are_kept_when_and_only_when_they_do_not_depend_on_a_setting(task: str, setting: str) -> None:
-    unused = MERGE_ONLY | (GENERATION_ONLY if task == "extractive_qa" else QA_ONLY)
     changed = recipe(task, evaluation={setting: ANOTHER_VALUE[setting]})
-    assert (fingerprint(recipe(task)) == fingerprint(changed)) == (setting in unused)
+    depends = setting in BATCHES | USED[task]
+    assert (fingerprint(recipe(task)) != fingerprint(changed)) == depends
+
+
+@pytest.mark.parametrize("task", USED)
+def test_what_a_merge_may_change_is_not_in_the_records(task: str) -> None:
+    # A smaller n-best is in the records that keep a larger one.
+    assert not load_task(task).merge_settings & (BATCHES | USED[task]) - {"n_best_size"}
+    assert load_task(task).merge_settings <= set(ANOTHER_VALUE)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +118,7 @@ def test_records_are_kept_when_and_only_when_they_do_not_depend_on_a_setting(tas
         {"data": {"max_length": 100}},
     ],
 )
-@pytest.mark.parametrize("task", ["extractive_qa", "generative_ner"])
+@pytest.mark.parametrize("task", USED)
 def test_what_changes_the_model_s_output_changes_the_fingerprint(task: str, section: dict[str, Any]) -> None:
     assert fingerprint(recipe(task, **section)) != fingerprint(recipe(task))
 

@@ -1,10 +1,12 @@
 """Padding a batch to its longest row and no further."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IGNORED_LABEL = -100
 """Label of a token that takes no part in the loss; torch's cross entropy and transformers agree on it."""
@@ -15,6 +17,8 @@ PAD_TO_MULTIPLE_OF = 8
 
 def pad(rows: Sequence[Mapping[str, Any]], column: str, value: int, side: str) -> Tensor:
     """Stack a column of unequal lists of ints into int64 (batch, longest), filled with `value`."""
+    import torch  # a task is imported to merge too, where nothing is padded
+
     longest = max(len(row[column]) for row in rows)
     longest = -(-longest // PAD_TO_MULTIPLE_OF) * PAD_TO_MULTIPLE_OF
     stacked = torch.full((len(rows), longest), value)
@@ -29,6 +33,8 @@ def pad(rows: Sequence[Mapping[str, Any]], column: str, value: int, side: str) -
 
 def attention_mask(rows: Sequence[Mapping[str, Any]], padded: Tensor, side: str) -> Tensor:
     """Return int64 (batch, longest): 1 for real tokens, 0 for padding."""
+    import torch
+
     lengths = torch.tensor([len(row["input_ids"]) for row in rows]).unsqueeze(1)
     positions = torch.arange(padded.shape[1]).unsqueeze(0)
     real = positions < lengths if side == "right" else positions >= padded.shape[1] - lengths

@@ -1,7 +1,10 @@
-"""The format `conll`: a token and its BIO tag on each line, a blank line after each sentence.
+"""The format `conll`: a token and its tag on each line, a blank line after each sentence.
 
 Columns are separated by tabs, or by spaces where a line has no tab; the first is the token, the last
 the tag. The text is rebuilt from the tokens, so offsets refer to the rebuilt text.
+
+Tags are of the schemes BIO, BIOES, BMES and BILOU, told by their letters: B begins an entity, I or M is
+inside, E or L ends, S or U is the only token of one.
 """
 
 from collections import Counter
@@ -13,10 +16,17 @@ from rankfold.data.files import read_lines
 from rankfold.data.labelling import NamedEntity, NamedExample
 from rankfold.errors import DataError
 
+PREFIXES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
+"""The letters of all schemes → those of BIOES."""
+
+LEFT_OPEN = "entity_left_open"
+REPAIRS = {"I": "inside_tag_starts_an_entity", "E": "end_tag_starts_an_entity"}
+"""What a tag that continues nothing is counted as."""
+
 
 @dataclass(frozen=True)
 class TaggedToken:
-    """A token with its tag: `prefix` is B, I or O; `label` is empty for O."""
+    """A token with its tag: `prefix` is B, I, E, S or O; `label` is empty for O."""
 
     line_number: int
     token: str
@@ -27,16 +37,24 @@ class TaggedToken:
 def parse(path: Path, repaired: Counter[str]) -> Iterator[NamedExample]:
     """Yield the sentences of a file, their ids the line numbers of their first tokens.
 
-    An I- tag that continues nothing starts an entity; `repaired` counts them.
+    `repaired` counts what breaks the scheme: an inside or end tag that continues nothing starts an entity;
+    an entity without an end tag ends where the next tag does not continue it, which is a mistake only in
+    a file that has end or single tags.
 
     Raises:
-        DataError: A line without two columns, or a tag that is not BIO.
+        DataError: A line without two columns, or a tag of no scheme.
     """
+    found: Counter[str] = Counter()
+    marks_ends = False
     for sentence in read_sentences(path):
         number = sentence[0].line_number
         text, starts = _join([token.token for token in sentence])
-        entities = tuple(_entities(sentence, starts, repaired))
+        entities = tuple(_entities(sentence, starts, found))
+        marks_ends = marks_ends or any(token.prefix in ("E", "S") for token in sentence)
         yield NamedExample(str(number), f"{path}:{number}", text, entities)
+    if not marks_ends:
+        del found[LEFT_OPEN]
+    repaired.update(found)
 
 
 def read_sentences(path: Path) -> Iterator[list[TaggedToken]]:
@@ -63,14 +81,16 @@ def _tagged_token(line: str, number: int, where: str) -> TaggedToken:
             remedy="Separate token and tag with a tab, and sentences with a blank line.",
         )
     tag = columns[-1]
-    prefix, _, label = tag.partition("-")
-    if tag != "O" and not (prefix in ("B", "I") and label):
+    if tag == "O":
+        return TaggedToken(number, columns[0], "O", "")
+    letter, _, label = tag.partition("-")
+    if letter not in PREFIXES or not label:
         raise DataError(
-            f"the tag {tag!r} is none of O, B-LABEL, I-LABEL",
+            f"the tag {tag!r} is neither O nor LETTER-LABEL with one of the letters {', '.join(PREFIXES)}",
             where=where,
-            remedy="Write the tags in the BIO scheme, in the last column.",
+            remedy="Write the tags in the scheme BIO, BIOES, BMES or BILOU, in the last column.",
         )
-    return TaggedToken(number, columns[0], prefix, label)
+    return TaggedToken(number, columns[0], PREFIXES[letter], label)
 
 
 def _join(tokens: Sequence[str]) -> tuple[str, list[int]]:
@@ -104,12 +124,18 @@ def _entities(
     current: NamedEntity | None = None
     for tagged, start in zip(sentence, starts, strict=True):
         end = start + len(tagged.token)
-        if current and tagged.prefix == "I" and current.names == (tagged.label,):
+        if current and tagged.prefix in ("I", "E") and current.names == (tagged.label,):
             current = replace(current, end=end)
-            continue
-        if current:
+        else:
+            if current:
+                repaired[LEFT_OPEN] += 1
+                yield current
+            if tagged.prefix in REPAIRS:
+                repaired[REPAIRS[tagged.prefix]] += 1
+            current = None if tagged.prefix == "O" else NamedEntity(start, end, (tagged.label,))
+        if current and tagged.prefix in ("E", "S"):
             yield current
-        repaired["inside_tag_starts_an_entity"] += tagged.prefix == "I"
-        current = None if tagged.prefix == "O" else NamedEntity(start, end, (tagged.label,))
+            current = None
     if current:
+        repaired[LEFT_OPEN] += 1
         yield current

@@ -1,6 +1,6 @@
 """Examples on disk between stages: JSON lines that read back as they were."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,8 +18,9 @@ def write_examples(path: Path, examples: Sequence[Example], kind: type[Example])
     atomic.write_bytes(path, b"".join(adapter.dump_json(example) + b"\n" for example in examples))
 
 
-def read_stored(path: Path, kind: type[ExampleT]) -> list[ExampleT]:
-    """Read back what `write_examples` wrote."""
+def iterate_stored(path: Path, kind: type[ExampleT]) -> Iterator[ExampleT]:
+    """Read back what `write_examples` wrote, a line at a time."""
     adapter = TypeAdapter(kind)
     with path.open("rb") as file:
-        return [adapter.validate_json(line) for line in file]
+        for line in file:
+            yield adapter.validate_json(line)

@@ -1,13 +1,17 @@
 """Dividing a question's context into overlapping windows that fit a model."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from rankfold.data.examples import QuestionExample
 from rankfold.errors import DataError
 from rankfold.recipe.schema import Data
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 NOT_CONTEXT = -1
 
@@ -43,19 +47,14 @@ def make_windows(
     question_first = tokenizer.padding_side == "right"
     questions = [example.question.strip() for example in examples]
     contexts = [example.context for example in examples]
-    encoded = tokenizer(
+    encoded = encode_windows(
+        tokenizer,
         *((questions, contexts) if question_first else (contexts, questions)),
         truncation="only_second" if question_first else "only_first",
-        max_length=data.max_length,
-        stride=data.doc_stride,
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-        return_attention_mask=False,
+        data=data,
     )
     owners = encoded.pop("overflow_to_sample_mapping")
     offsets = encoded.pop("offset_mapping")
-    # Else the tokenizer would be saved, and deployed, cutting every text into windows.
-    tokenizer.backend_tokenizer.no_truncation()
     context_sequence = 1 if question_first else 0
     return [
         _window(
@@ -67,6 +66,30 @@ def make_windows(
         )
         for row in range(len(owners))
     ]
+
+
+def encode_windows(
+    tokenizer: PreTrainedTokenizerBase, *texts: Sequence[str], truncation: str, data: Data
+) -> Any:
+    """Tokenise texts, or pairs of texts, into windows of `max_length` tokens that share `doc_stride`.
+
+    Returns transformers' BatchEncoding, one row a window from the beginning of each text to its end, with
+    `offset_mapping` and with the text of each row in `overflow_to_sample_mapping`.
+    """
+    side, tokenizer.truncation_side = tokenizer.truncation_side, "right"
+    encoded = tokenizer(
+        *texts,
+        truncation=truncation,
+        max_length=data.max_length,
+        stride=data.doc_stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+    )
+    tokenizer.truncation_side = side
+    # Else the tokenizer would be saved, and deployed, cutting every text into windows.
+    tokenizer.backend_tokenizer.no_truncation()
+    return encoded
 
 
 def answer_positions(window: Window, example: QuestionExample) -> tuple[int, int]:

@@ -1,13 +1,13 @@
 """n-best spans from several sequences generated for one text."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from rankfold.data.examples import Span
-from rankfold.entities.align import align
-from rankfold.entities.parse import parse_entities
+from rankfold.entities.align import Alignment, align
+from rankfold.entities.parse import GeneratedEntity, parse_entities
 from rankfold.entities.prompt import Wording
 from rankfold.errors import NumericalError, ShardError
 
@@ -37,53 +37,59 @@ class SpanCandidate:
     score: float
 
 
-def span_candidates(
-    sequences: Iterable[ScoredSequence],
-    text: str,
-    *,
-    mode: Mode,
-    words: Wording,
-    labels: Collection[str],
-    n_best_size: int,
-) -> tuple[SpanCandidate, ...]:
-    """Return the `n_best_size` best spans, by score descending, then start, end, label.
+@dataclass(frozen=True)
+class TextReading:
+    """What the sequences generated for a text say of it.
+
+    Attributes:
+        predicted: The entities of the most probable sequence, or the first of several, by position.
+        invented: Its entities that are not in the text.
+        parse_failure: Nothing could be read of it.
+        candidates: Every span that a sequence claims, best first.
+    """
+
+    predicted: tuple[SpanCandidate, ...]
+    invented: tuple[GeneratedEntity, ...]
+    parse_failure: bool
+    candidates: tuple[SpanCandidate, ...]
+
+
+def read_sequences(
+    sequences: Iterable[ScoredSequence], text: str, *, mode: Mode, words: Wording, labels: Collection[str]
+) -> TextReading:
+    """Parse each distinct text once, align its entities, and score the spans.
 
     A span's score is the weight of the sequences that claim it over the weight of all, whether they
-    could be parsed or not. With beams, a sequence weighs its probability, and each distinct text counts
-    once, at its best: beam search lists a text twice where only its tokens differ. With samples, a
-    sequence weighs one, and equal texts are so many votes. Neither the order of the sequences nor one
-    that arrives twice changes anything.
+    could be parsed or not. With beams, a sequence weighs its probability; with samples, one vote. Each
+    counts once: neither the order of the sequences nor one that arrives twice changes anything.
+    Candidates are ordered by score descending, then start, end, label.
 
     Raises:
         NumericalError: A score is NaN or infinite.
         ShardError: Two different sequences have one index.
+        ValueError: There are no sequences.
     """
     distinct = distinct_sequences(sequences)
-    weights = _beam_weights(distinct) if mode == "beams" else _votes(distinct)
-    claims: dict[Span, list[float]] = {}
-    for generated, weight in weights.items():
-        aligned = align(parse_entities(generated, words).entities, text, labels)
-        for place in aligned.spans:  # no span twice: a mention is used once
-            claims.setdefault(place.span, []).append(weight)
-    # fsum rounds once, after the last term: the sum does not depend on the order.
-    total = math.fsum(weights.values())
-    candidates = [SpanCandidate(span, math.fsum(claim) / total) for span, claim in claims.items()]
-    candidates.sort(key=lambda candidate: (-candidate.score, candidate.span))
-    return tuple(candidates[:n_best_size])
+    parsed = {generated: parse_entities(generated, words) for generated in {one.text for one in distinct}}
+    aligned = {generated: align(result.entities, text, labels) for generated, result in parsed.items()}
+    best = min(distinct, key=lambda sequence: (-sequence.score, sequence.index)).text
+    candidates = _candidates(distinct, aligned, mode)
+    spans = {place.span for place in aligned[best].spans}
+    return TextReading(
+        predicted=tuple(sorted((one for one in candidates if one.span in spans), key=lambda one: one.span)),
+        invented=aligned[best].invented,
+        parse_failure=parsed[best].failure,
+        candidates=candidates,
+    )
 
 
-def best_sequence(sequences: Iterable[ScoredSequence]) -> ScoredSequence:
-    """Return the most probable sequence, the lowest index of several: its entities are the prediction.
-
-    Raises as `span_candidates`; ValueError if there are no sequences.
-    """
-    return min(distinct_sequences(sequences), key=lambda sequence: (-sequence.score, sequence.index))
-
-
-def nbest_row(example_id: str, text: str, candidates: Sequence[SpanCandidate]) -> dict[str, Any]:
-    """Return an example's line of `nbest.jsonl`."""
+def nbest_row(
+    example_id: str, text: str, candidates: Sequence[SpanCandidate], *, mode: Mode | None = None
+) -> dict[str, Any]:
+    """Return an example's line of `nbest.jsonl`; `mode` says what the scores of generated spans share."""
     return {
         "id": example_id,
+        **({} if mode is None else {"mode": mode}),
         "nbest": [
             {
                 "text": text[candidate.span.start : candidate.span.end],
@@ -98,7 +104,7 @@ def nbest_row(example_id: str, text: str, candidates: Sequence[SpanCandidate]) -
 
 
 def distinct_sequences(sequences: Iterable[ScoredSequence]) -> tuple[ScoredSequence, ...]:
-    """Return the sequences by index, each once; errors as `span_candidates`."""
+    """Return the sequences by index, each once; errors as `read_sequences`."""
     by_index: dict[int, ScoredSequence] = {}
     for sequence in sequences:
         if not math.isfinite(sequence.score):
@@ -114,17 +120,25 @@ def distinct_sequences(sequences: Iterable[ScoredSequence]) -> tuple[ScoredSeque
     return tuple(by_index[index] for index in sorted(by_index))
 
 
-def _beam_weights(sequences: Sequence[ScoredSequence]) -> dict[str, float]:
-    best: dict[str, float] = {}
-    for sequence in sequences:
-        best[sequence.text] = max(sequence.score, best.get(sequence.text, -math.inf))
-    # Divided by the largest, as logsumexp does, so that no probability underflows that matters.
-    largest = max(best.values(), default=0.0)
-    return {text: math.exp(score - largest) for text, score in best.items()}
+def _candidates(
+    sequences: Sequence[ScoredSequence], aligned: Mapping[str, Alignment], mode: Mode
+) -> tuple[SpanCandidate, ...]:
+    weights = _probabilities(sequences) if mode == "beams" else [1.0] * len(sequences)
+    claims: dict[Span, list[float]] = {}
+    for sequence, weight in zip(sequences, weights, strict=True):
+        for place in aligned[sequence.text].spans:  # no span twice: a mention is used once
+            claims.setdefault(place.span, []).append(weight)
+    # fsum rounds once, after the last term: the sum does not depend on the order.
+    total = math.fsum(weights)
+    candidates = [SpanCandidate(span, math.fsum(claim) / total) for span, claim in claims.items()]
+    return tuple(sorted(candidates, key=lambda candidate: (-candidate.score, candidate.span)))
 
 
-def _votes(sequences: Sequence[ScoredSequence]) -> dict[str, float]:
-    votes: dict[str, float] = {}
-    for sequence in sequences:
-        votes[sequence.text] = votes.get(sequence.text, 0.0) + 1.0
-    return votes
+def _probabilities(sequences: Sequence[ScoredSequence]) -> list[float]:
+    """Return each sequence's probability over the largest.
+
+    As logsumexp does, so that no probability underflows that matters. Sequences of equal text but other
+    tokens are different things that may happen, so each adds its own.
+    """
+    largest = max(sequence.score for sequence in sequences)
+    return [math.exp(sequence.score - largest) for sequence in sequences]

@@ -1,11 +1,17 @@
 """Generated sequences as the payload of a work unit: an Arrow table, one row a sequence."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from rankfold.entities.candidates import ScoredSequence
-from rankfold.evaluation.generation import GeneratedSequence
+
+if TYPE_CHECKING:
+    # Read to merge too, where nothing needs the model that generated.
+    from rankfold.evaluation.generation import GeneratedSequence
 
 _SCHEMA = pa.schema(
     [

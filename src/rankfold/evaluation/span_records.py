@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.data.collate import attention_mask, pad
+from rankfold.evaluation.extract_on_device import extract_on_device
 from rankfold.nbest.extract import extract_records
 from rankfold.nbest.records import WINDOW_RECORD, Records
 
@@ -41,9 +43,9 @@ def window_records(
         lengths = np.array([len(window["input_ids"]) for window in batch])
         padded = inputs["input_ids"].shape[1]
         on_left = tokenizer.padding_side == "left"
-        records[rows] = extract_records(
-            output.start_logits.float().cpu().numpy(),
-            output.end_logits.float().cpu().numpy(),
+        records[rows] = records_of_logits(
+            output.start_logits,
+            output.end_logits,
             lengths=lengths,
             first_token=padded - lengths if on_left else np.zeros_like(lengths),
             cls_index=np.array([window["cls_index"] for window in batch]),
@@ -56,9 +58,18 @@ def window_records(
     return records
 
 
-def model_inputs(
-    rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase
-) -> dict[str, torch.Tensor]:
+def records_of_logits(start_logits: Tensor, end_logits: Tensor, **windows: Any) -> Records:
+    """Make the records of a batch where its logits are: on a CUDA device, or on the host without a copy.
+
+    `windows` are the other arguments of `extract_records`; both ways give the same bytes.
+    """
+    if start_logits.is_cuda:
+        return extract_on_device(start_logits, end_logits, **windows)
+    starts, ends = (logits.float().cpu().numpy() for logits in (start_logits, end_logits))
+    return extract_records(starts, ends, **windows)
+
+
+def model_inputs(rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
     """Pad windows to int64 (batch, longest) inputs on the tokenizer's side, attention mask included."""
     side = tokenizer.padding_side
     input_ids = pad(rows, "input_ids", int(tokenizer.pad_token_id), side)

@@ -1,1 +1,1 @@
-"""Scores of predictions, as pure functions: SQuAD, CMRC and entities."""
+"""Scores of predictions, as pure functions: answers to questions, entities, tags and classes."""

@@ -10,7 +10,15 @@ if TYPE_CHECKING:
 
 _MODULES = Path(__file__).parent / "modules"
 
-METRIC_NAMES = ("rankfold_cmrc", "rankfold_entities", "rankfold_squad", "rankfold_squad_v2")
+METRIC_NAMES = (
+    "rankfold_classification",
+    "rankfold_cmrc",
+    "rankfold_entities",
+    "rankfold_multi_label_classification",
+    "rankfold_squad",
+    "rankfold_squad_v2",
+    "rankfold_tags",
+)
 
 
 def load_metric(name: str) -> "evaluate.Metric":

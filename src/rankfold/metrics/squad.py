@@ -6,10 +6,13 @@ Rajpurkar et al. 2016 (v1.1) and 2018 (v2.0); the scripts are evaluate-v1.1.py a
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from rankfold.data.examples import QuestionExample
 from rankfold.metrics.answers import (
+    AnswerColumns,
     AnswerScore,
     AnswerScores,
     best_score,
@@ -56,40 +59,134 @@ def squad_scores(
     references: Iterable[QuestionExample],
     *,
     version_2_with_negative: bool,
+    null_score_differences: Mapping[str, float] | None = None,
 ) -> AnswerScores:
     """Score predicted answers (example id → text) against the gold answers of every example.
 
-    The metrics are exact_match, f1 and total; with `version_2_with_negative` also HasAns_exact,
-    HasAns_f1, HasAns_total, NoAns_exact, NoAns_f1 and NoAns_total, which the official script leaves
-    out, and which are zero here, where there is no such question.
+    `squad_metrics` says which metrics there are; v2.0's best thresholds are among them only with
+    `null_score_differences` (example id → null score − best score of an answer with text).
 
     Raises:
         DataError: Two examples have the same id, or a v1.1 question has no gold answer.
         OperationalError: An example has no prediction.
     """
-
-    def score(prediction: str, example: QuestionExample) -> AnswerScore:
-        golds = _golds_or_none(example) if version_2_with_negative else gold_answers(example)
-        return best_score(
-            prediction,
-            golds,
-            lambda text, gold: score_answer(text, gold, version_2_with_negative=version_2_with_negative),
-        )
-
     references = list(references)
-    per_example = score_each(predictions, references, score)
-    metrics = _named("", "exact_match", per_example.values())
-    if version_2_with_negative:
-        answerable = [per_example[example.id] for example in references if example.answers]
-        unanswerable = [per_example[example.id] for example in references if not example.answers]
-        metrics |= _named("HasAns_", "exact", answerable) | _named("NoAns_", "exact", unanswerable)
+    per_example = score_each(
+        predictions,
+        references,
+        lambda text, example: _score_example(text, example, version_2_with_negative=version_2_with_negative),
+    )
+    columns = _columns(predictions, references, per_example, null_score_differences or {})
+    metrics = squad_metrics(columns, version_2_with_negative=version_2_with_negative)
+    if version_2_with_negative and null_score_differences is not None:
+        metrics |= best_thresholds_of(columns).metrics
     return AnswerScores(per_example, metrics)
+
+
+def squad_metrics(columns: AnswerColumns, *, version_2_with_negative: bool) -> dict[str, float]:
+    """Return exact_match, f1 (0 to 100) and total from the scores of every example.
+
+    With `version_2_with_negative` also HasAns_exact, HasAns_f1, HasAns_total, NoAns_exact, NoAns_f1 and
+    NoAns_total, which the official script leaves out, and which are zero here, where there is no such
+    question.
+    """
+    metrics = _named("", "exact_match", columns.scores())
+    if version_2_with_negative:
+        metrics |= _named("HasAns_", "exact", columns.scores(has_answer=True))
+        metrics |= _named("NoAns_", "exact", columns.scores(has_answer=False))
+    return metrics
+
+
+@dataclass(frozen=True)
+class BestThresholds:
+    """The best scores (0 to 100) that a null threshold could give, and the thresholds that do."""
+
+    exact: float
+    exact_threshold: float
+    f1: float
+    f1_threshold: float
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The official script's names."""
+        return {
+            "best_exact": self.exact,
+            "best_exact_thresh": self.exact_threshold,
+            "best_f1": self.f1,
+            "best_f1_thresh": self.f1_threshold,
+        }
+
+
+def best_thresholds(rows: Iterable[Mapping[str, Any]]) -> BestThresholds:
+    """Find the best thresholds from lines of details.jsonl, read one at a time."""
+    columns = AnswerColumns()
+    for row in rows:
+        columns.append_row(row)
+    return best_thresholds_of(columns)
+
+
+def best_thresholds_of(columns: AnswerColumns) -> BestThresholds:
+    """Find the null thresholds with the best exact match and the best F1."""
+    return BestThresholds(*best_threshold(columns.exact_match, columns), *best_threshold(columns.f1, columns))
+
+
+def best_threshold(scores: Sequence[float], columns: AnswerColumns) -> tuple[float, float]:
+    """Return the best mean score (0 to 100) and its threshold, as evaluate-v2.0.py's find_best_thresh does.
+
+    At first every question is answered "", which is right where there is no gold answer. Then the answers
+    are let in, the least difference first and equal ones in the order of the data set; an answer adds its
+    score, or takes one away where there is nothing to answer. Kept from the script:
+
+    - A threshold lets in all answers of one difference or none, but the best may lie between them: it can
+      then not be reached, and depends on the order of the data set.
+    - Where answering nothing is best, the threshold is 0.0, though 0.0 lets answers in.
+    - An answer that is "" already, because a threshold was applied before, stays "".
+    """
+    current: float = columns.has_answer.count(0)
+    best, threshold = current, 0.0
+    differences = columns.null_score_difference
+    for index in sorted(range(len(scores)), key=differences.__getitem__):
+        if columns.has_answer[index]:
+            current += scores[index]
+        else:
+            current -= columns.is_answered[index]
+        if current > best:
+            best, threshold = current, differences[index]
+    return (100.0 * best / len(scores) if scores else 0.0), threshold
+
+
+def _score_example(
+    prediction: str, example: QuestionExample, *, version_2_with_negative: bool
+) -> AnswerScore:
+    golds = _golds_or_none(example) if version_2_with_negative else gold_answers(example)
+    return best_score(
+        prediction,
+        golds,
+        lambda text, gold: score_answer(text, gold, version_2_with_negative=version_2_with_negative),
+    )
 
 
 def _golds_or_none(example: QuestionExample) -> list[str]:
     """Gold answers with words in them; only "" is right for a question that has none."""
     golds = [answer.text for answer in example.answers]
     return [gold for gold in golds if normalize_answer(gold)] or [""]
+
+
+def _columns(
+    predictions: Mapping[str, str],
+    references: Iterable[QuestionExample],
+    per_example: Mapping[str, AnswerScore],
+    null_score_differences: Mapping[str, float],
+) -> AnswerColumns:
+    columns = AnswerColumns()
+    for example in references:
+        columns.append(
+            per_example[example.id],
+            has_answer=bool(example.answers),
+            is_answered=bool(predictions[example.id]),
+            null_score_difference=null_score_differences.get(example.id),
+        )
+    return columns
 
 
 def _named(prefix: str, exact_name: str, scores: Iterable[AnswerScore]) -> dict[str, float]:

@@ -1,8 +1,9 @@
 """Loading models and tokenizers, with and without an adapter."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from rankfold.errors import ModelError
 from rankfold.recipe.schema import Model
 
 ADAPTER_FILE = "adapter_config.json"
+
+NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,22 @@ def _no_tokenizer(folder: Path, reason: str) -> ModelError:
     )
 
 
-def load_model(folder: Path, model: Model, auto_class: str) -> LoadedModel:
-    """Load weights for a task: `auto_class` names transformers' class, such as AutoModelForCausalLM.
+def load_model(
+    folder: Path, model: Model, auto_class: str, task_config: Mapping[str, Any] = NO_CONFIG
+) -> LoadedModel:
+    """Load weights for a task.
+
+    Args:
+        folder: Configuration and weights, as transformers writes them.
+        model: Settings of the recipe.
+        auto_class: Name of transformers' class, such as AutoModelForCausalLM.
+        task_config: Values of the configuration that the task and its labels demand.
 
     Raises:
         ModelError: The folder's architecture has no such task, a file is damaged, a weight has another
             shape, or most weights are not in the files, so that the model would start from chance.
     """
-    options: dict[str, Any] = dict(model.config)
+    options: dict[str, Any] = {**model.config, **task_config}
     if model.attn_implementation is not None:
         options["attn_implementation"] = model.attn_implementation
     try:
@@ -99,13 +110,15 @@ def load_model(folder: Path, model: Model, auto_class: str) -> LoadedModel:
     return LoadedModel(loaded, new_parameters)
 
 
-def load_trained(base: Path, trained: Path, model: Model, auto_class: str) -> PreTrainedModel:
-    """Load what a run trained: the adapter on its base, or the full model."""
+def load_trained(
+    base: Path, trained: Path, model: Model, auto_class: str, task_config: Mapping[str, Any] = NO_CONFIG
+) -> PreTrainedModel:
+    """Load what a run trained, the adapter on its base or the full model; arguments as `load_model`."""
     if not (trained / ADAPTER_FILE).is_file():
-        return load_model(trained, model, auto_class).model
+        return load_model(trained, model, auto_class, task_config).model
     from peft import PeftModel
 
-    with_adapter = PeftModel.from_pretrained(load_model(base, model, auto_class).model, trained)
+    with_adapter = PeftModel.from_pretrained(load_model(base, model, auto_class, task_config).model, trained)
     # Merged, generation costs what the base model costs; outputs differ in the last bits only.
     merged: PreTrainedModel = with_adapter.merge_and_unload()
     return merged
@@ -116,7 +129,8 @@ def _check_shapes(mismatched: Iterable[tuple[str, Sequence[int], Sequence[int]]]
         raise ModelError(
             f"the weight {name} is {list(in_file)} in {folder}, but {list(in_model)} in the model",
             where="model.config",
-            remedy="Leave out settings that change the shape of weights.",
+            remedy="Leave out settings that change the shape of weights, or choose a model without a head "
+            "for other labels.",
         )
 
 
@@ -131,6 +145,6 @@ def _check_mostly_known(model: PreTrainedModel, new_parameters: frozenset[str], 
         raise ModelError(
             f"{new:,} of the {sum(sizes.values()):,} weights of {type(model).__name__} are not in {folder}",
             where="model.name_or_path",
-            remedy="Choose a model of the task's kind: an encoder for extractive_qa, a causal language "
-            "model for generative_ner.",
+            remedy="Choose a model of the task's kind: an encoder for extractive_qa or "
+            "token_classification, a causal language model for generative_ner.",
         )

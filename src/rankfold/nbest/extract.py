@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rankfold.errors import NumericalError, UserError
-from rankfold.nbest.order import NOTHING, largest, pack, unpack_index
+from rankfold.nbest.order import keep_best
 from rankfold.nbest.records import MAX_POSITIONS, WINDOW_RECORD, Records, check_n_best_size, pack_flags
 
 Logits = npt.NDArray[np.float32] | npt.NDArray[np.float16]
@@ -52,102 +52,87 @@ def extract_records(
         UserError: `max_length` or `n_best_size` does not fit into a record.
         ValueError: Shapes, types or positions contradict each other.
     """
-    check_n_best_size(n_best_size)
-    _check_max_length(start_logits.shape[1])
-    lengths, first_token, cls_index = (
-        values.astype(np.int64) for values in (lengths, first_token, cls_index)
-    )
-    _check_windows(start_logits, end_logits, lengths, first_token, cls_index)
-    starts = _real_tokens_first(start_logits, first_token)
-    ends = _real_tokens_first(end_logits, first_token)
-    _check_finite("start", starts, lengths, window_ids, shard)
-    _check_finite("end", ends, lengths, window_ids, shard)
-
-    records: Records = np.zeros(len(lengths), dtype=WINDOW_RECORD)
-    records["window_id"] = window_ids
-    records["example_index"] = example_indices
-    count = np.minimum(lengths, n_best_size)
-    records["flags"] = pack_flags(count, count)
-    _keep_best(records["start_positions"], records["start_logits"], starts, lengths, n_best_size)
-    _keep_best(records["end_positions"], records["end_logits"], ends, lengths, n_best_size)
-    rows = np.arange(len(lengths))
-    records["null_start_logit"] = starts[rows, cls_index]
-    records["null_end_logit"] = ends[rows, cls_index]
+    allowed = (np.dtype(np.float32), np.dtype(np.float16))
+    if start_logits.dtype not in allowed or end_logits.dtype not in allowed:
+        raise ValueError(f"logits must be float32 or float16, not {start_logits.dtype}, {end_logits.dtype}")
+    check_batch(start_logits.shape, end_logits.shape, lengths, first_token, cls_index, n_best_size)
+    records = unfilled_records(window_ids, example_indices, lengths, n_best_size)
+    # The kernel always gets the same types, as it is compiled for each combination that it meets.
+    first, length = first_token.astype(np.int64), lengths.astype(np.int64)
+    rows = np.arange(len(records))
+    for kind, logits in (("start", start_logits), ("end", end_logits)):
+        bits = np.ascontiguousarray(logits, dtype=np.float32).view(np.int32)
+        positions = np.zeros((len(bits), n_best_size), dtype=np.uint16)
+        kept = np.zeros((len(bits), n_best_size), dtype=np.int32)
+        if keep_best(bits, first, length, positions, kept):
+            raise not_finite(kind, logits, lengths, first_token, window_ids, shard)
+        records[f"{kind}_positions"][:, :n_best_size] = positions
+        records[f"{kind}_logits"][:, :n_best_size] = kept.view(np.float32)
+        records[f"null_{kind}_logit"] = bits[rows, first + cls_index].view(np.float32)
     return records
 
 
-def _real_tokens_first(logits: Logits, first_token: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Shift each row left until its first real token is in column 0; what follows the last is junk."""
-    max_length = logits.shape[1]
-    columns = np.minimum(first_token[:, None] + np.arange(max_length), max_length - 1)
-    return np.take_along_axis(logits, columns, axis=1).astype(np.float32)
-
-
-def _keep_best(
-    positions: npt.NDArray[np.uint16],
-    kept: npt.NDArray[np.float32],
-    logits: npt.NDArray[np.float32],
-    lengths: npt.NDArray[np.int64],
+def check_batch(
+    start_shape: tuple[int, ...],
+    end_shape: tuple[int, ...],
+    lengths: Integers,
+    first_token: Integers,
+    cls_index: Integers,
     n_best_size: int,
 ) -> None:
-    """Fill the places of `positions` and `kept`, both (num_windows, 20), best first."""
-    token = np.arange(logits.shape[1])
-    keys = np.where(token < lengths[:, None], pack(logits, token), NOTHING)
-    best = largest(keys, n_best_size)
-    used = best != NOTHING
-    index = np.where(used, unpack_index(best), 0)
-    positions[:, : best.shape[1]] = index
-    # The logit is looked up rather than unpacked: the key no longer knows -0.0 from 0.0.
-    kept[:, : best.shape[1]] = np.where(used, np.take_along_axis(logits, index, axis=1), np.float32(0))
+    """Check what `extract_records` is given, but for the logits themselves.
 
-
-def _check_max_length(max_length: int) -> None:
+    Raises:
+        UserError: `max_length` or `n_best_size` does not fit into a record.
+        ValueError: Shapes or positions contradict each other.
+    """
+    check_n_best_size(n_best_size)
+    if start_shape != end_shape:
+        raise ValueError(f"start logits are {start_shape}, end logits are {end_shape}")
+    num_windows, max_length = start_shape
+    shapes = [values.shape for values in (lengths, first_token, cls_index)]
+    if any(shape != (num_windows,) for shape in shapes):  # kernels check no bounds
+        raise ValueError(f"{num_windows} windows, but lengths, first_token and cls_index are {shapes}")
     if max_length > MAX_POSITIONS:
         raise UserError(
             f"a batch is {max_length} tokens long; a window record has room for {MAX_POSITIONS}",
             where="data.max_length",
             remedy=f"Set it to {MAX_POSITIONS} or less: longer contexts are divided into windows.",
         )
-
-
-def _check_windows(
-    start_logits: Logits,
-    end_logits: Logits,
-    lengths: npt.NDArray[np.int64],
-    first_token: npt.NDArray[np.int64],
-    cls_index: npt.NDArray[np.int64],
-) -> None:
-    allowed = (np.dtype(np.float32), np.dtype(np.float16))
-    if start_logits.dtype not in allowed or end_logits.dtype not in allowed:
-        raise ValueError(f"logits must be float32 or float16, not {start_logits.dtype}, {end_logits.dtype}")
-    if start_logits.shape != end_logits.shape:
-        raise ValueError(f"start logits are {start_logits.shape}, end logits are {end_logits.shape}")
-    fits = (lengths >= 1) & (first_token >= 0) & (first_token + lengths <= start_logits.shape[1])
+    fits = (lengths >= 1) & (first_token >= 0) & (first_token + lengths <= max_length)
     fits &= (cls_index >= 0) & (cls_index < lengths)
     if not fits.all():
         row = int(np.argmin(fits))
         raise ValueError(
-            f"row {row} of {start_logits.shape[1]} columns: length {lengths[row]}, "
+            f"row {row} of {max_length} columns: length {lengths[row]}, "
             f"first_token {first_token[row]} and cls_index {cls_index[row]} do not fit together"
         )
 
 
-def _check_finite(
-    kind: str,
-    logits: npt.NDArray[np.float32],
-    lengths: npt.NDArray[np.int64],
-    window_ids: Integers,
-    shard: str,
-) -> None:
-    broken = ~np.isfinite(logits) & (np.arange(logits.shape[1]) < lengths[:, None])
-    if not broken.any():
-        return
-    row, token = (int(found[0]) for found in np.nonzero(broken))
+def unfilled_records(
+    window_ids: Integers, example_indices: Integers, lengths: Integers, n_best_size: int
+) -> Records:
+    """Records that know their numbers and how many places are used; every other byte is zero."""
+    records: Records = np.zeros(len(lengths), dtype=WINDOW_RECORD)
+    records["window_id"] = window_ids
+    records["example_index"] = example_indices
+    count = np.minimum(lengths, n_best_size).astype(np.int64)
+    records["flags"] = pack_flags(count, count)
+    return records
+
+
+def not_finite(
+    kind: str, logits: Logits, lengths: Integers, first_token: Integers, window_ids: Integers, shard: str
+) -> NumericalError:
+    """The error about logits of which a real token's is NaN or infinite; `kind` is "start" or "end"."""
+    tokens = np.arange(logits.shape[1]) - first_token[:, None]
+    broken = ~np.isfinite(logits) & (tokens >= 0) & (tokens < lengths[:, None])
+    row, column = (int(found[0]) for found in np.nonzero(broken))
     others = int(broken.any(axis=1).sum()) - 1
     more = f" ({others} more windows of this batch are affected)" if others else ""
-    raise NumericalError(
-        f"the {kind} logit of token {token} in window {window_ids[row]} is {logits[row, token]}, "
-        f"not a finite number{more}",
+    return NumericalError(
+        f"the {kind} logit of token {tokens[row, column]} in window {window_ids[row]} is "
+        f"{logits[row, column]}, not a finite number{more}",
         where=shard,
         remedy="Look at the training loss: the model may have diverged. If it trained well, "
         "evaluate it with model.torch_dtype: float32.",

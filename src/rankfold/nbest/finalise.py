@@ -5,116 +5,150 @@ The two candidates that the answer is chosen between, the null and the best span
 cut away; for the null, the common post-processing does the same.
 """
 
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-from rankfold.data.examples import QuestionExample
-from rankfold.nbest.candidates import Candidates, Ranking
-from rankfold.nbest.predictions import Candidate, Prediction, best_span, score_difference
+import numpy as np
+import numpy.typing as npt
+
+from rankfold.nbest.candidates import CANDIDATE, Candidates, Ranking
+from rankfold.nbest.kernels import kernel
+from rankfold.nbest.order import ordered
+from rankfold.nbest.softmax import softmax
+
+CERTAIN_NULL = float(np.finfo(np.float32).max)
+"""Null odds where there is nothing to compare the null with: scores are float32, none is larger."""
+
+NOTHING = -1
+"""A row in place of a candidate that does not exist."""
+
+Array = npt.NDArray[Any]
 
 
-class _Scored(NamedTuple):
-    """A candidate before it has a probability."""
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The n-best list of each example of a range, and which candidate of it is the answer.
 
-    text: str
-    start: int | None
-    end: int | None
-    score: float
-    start_logit: float
-    end_logit: float
+    Attributes:
+        nbest: (num_candidates,), array of CANDIDATE; best first within an example, examples in order.
+        probabilities: (num_candidates,), softmax over the example's list.
+        row_starts: (num_examples + 1,), where each example's list begins.
+        chosen: (num_examples,), row of the answer in `nbest`; NOTHING where there was no candidate.
+        null_scores: (num_examples,), the least over the example's windows, NaN where it has none.
+        null_score_differences: (num_examples,), null score − best non-empty score, exact; NaN where
+            there is no window or no span with text.
+    """
+
+    nbest: Candidates
+    probabilities: npt.NDArray[np.float64]
+    row_starts: npt.NDArray[np.int64]
+    chosen: npt.NDArray[np.int64]
+    null_scores: npt.NDArray[np.float64]
+    null_score_differences: npt.NDArray[np.float64]
+
+    @property
+    def null_odds(self) -> npt.NDArray[np.float64]:
+        """(num_examples,), what SQuAD's official v2 script reads: `null_score_differences` without NaN."""
+        differences = self.null_score_differences
+        return np.where(np.isnan(differences), CERTAIN_NULL, differences)
 
 
 def finalise(
-    ranking: Ranking,
-    examples: Sequence[QuestionExample],
-    *,
-    version_2_with_negative: bool,
-    null_score_diff_threshold: float = 0.0,
-) -> list[Prediction]:
-    """Answer every example, in order.
+    ranking: Ranking, *, version_2_with_negative: bool, null_score_diff_threshold: float = 0.0
+) -> Answers:
+    """Answer every example of the ranking.
 
-    v1: the best candidate. v2: the best span with text, and "" only where null − best is above the
-    threshold. An example without any span is answered "", whichever the version.
-
-    Raises:
-        ValueError: `examples` are not those of the ranking.
+    v1: the best candidate. v2: the best span with text, and the null only where null − best is above
+    the threshold. A span has text unless it ends where it starts.
     """
-    if len(examples) != len(ranking.row_starts) - 1:
-        raise ValueError(f"{len(examples)} examples, but {len(ranking.row_starts) - 1} were ranked")
-    nulls = dict(zip(ranking.nulls["example_index"].tolist(), _nulls(ranking), strict=True))
-    bounds = ranking.row_starts.tolist()
-    answer: Candidate | None
-    predictions = []
-    for index, example in enumerate(examples):
-        spans = _with_text(ranking.spans[bounds[index] : bounds[index + 1]], example.context)
-        null = nulls.get(index)
-        if version_2_with_negative and null is not None:
-            nbest = _softmax(_with_null(spans, null, ranking.n_best_size))
-            answer = _best_or_null(nbest, null.score, null_score_diff_threshold)
-        else:
-            nbest = _softmax(spans)
-            answer = nbest[0] if nbest else None
-        predictions.append(_prediction(example.id, answer, null, nbest))
-    return predictions
+    spans, nulls = ranking.spans, ranking.nulls
+    num_examples = len(nulls)
+    has_null = nulls["window"] != NOTHING
+    null_scores = np.where(has_null, nulls["score"].astype(np.float64), np.nan)
+    best = np.empty(num_examples, np.int64)
+    _find_best(spans["end_char"] > spans["start_char"], ranking.row_starts, best)
+    differences = np.full(num_examples, np.nan)
+    both = has_null & (best != NOTHING)
+    differences[both] = null_scores[both] - spans["score"][best[both]]
 
-
-def _nulls(ranking: Ranking) -> list[_Scored]:
-    fields = ["score", "start_logit", "end_logit"]
-    return [_Scored("", None, None, *row) for row in ranking.nulls[fields].tolist()]
-
-
-def _with_text(spans: Candidates, context: str) -> list[_Scored]:
-    fields = ["start_char", "end_char", "score", "start_logit", "end_logit"]
-    return [_Scored(context[row[0] : row[1]], *row) for row in spans[fields].tolist()]
-
-
-def _with_null(spans: list[_Scored], null: _Scored, n_best_size: int) -> list[_Scored]:
-    """The null in its place by score, behind its equals, and the list cut."""
-    place = sum(span.score >= null.score for span in spans)
-    ranked = [*spans[:place], null, *spans[place:]]
-    best = next((span for span in spans if span.text), None)
-    return [
-        candidate
-        for rank, candidate in enumerate(ranked)
-        if rank < n_best_size or candidate is null or candidate is best
-    ]
-
-
-def _softmax(kept: list[_Scored]) -> tuple[Candidate, ...]:
-    """Probabilities over the list, best first, in float64; `fsum` makes the total exactly rounded."""
-    weights = [math.exp(candidate.score - kept[0].score) for candidate in kept]
-    total = math.fsum(weights)
-    return tuple(
-        Candidate(
-            text=candidate.text,
-            start=candidate.start,
-            end=candidate.end,
-            probability=weight / total,
-            score=candidate.score,
-            start_logit=candidate.start_logit,
-            end_logit=candidate.end_logit,
-        )
-        for candidate, weight in zip(kept, weights, strict=True)
+    takes_part = has_null if version_2_with_negative else np.zeros(num_examples, np.bool_)
+    best_or_null = np.where(differences <= null_score_diff_threshold, best, NOTHING)
+    nbest: Candidates = np.empty(len(spans) + np.count_nonzero(takes_part), CANDIDATE)
+    row_starts, chosen = np.empty(num_examples + 1, np.int64), np.empty(num_examples, np.int64)
+    _keep(
+        spans,
+        _orders(spans),
+        ranking.row_starts,
+        nulls,
+        _orders(nulls),
+        takes_part,
+        best,
+        np.where(takes_part, best_or_null, ranking.row_starts[:-1]),
+        ranking.n_best_size,
+        nbest,
+        row_starts,
+        chosen,
     )
+    nbest = nbest[: row_starts[-1]]
+    probabilities = np.empty(len(nbest))
+    softmax(nbest["score"].astype(np.float64), row_starts, probabilities)
+    return Answers(nbest, probabilities, row_starts, chosen, null_scores, differences)
 
 
-def _best_or_null(nbest: tuple[Candidate, ...], null_score: float, threshold: float) -> Candidate:
-    best = best_span(nbest)
-    if best is None or score_difference(null_score, best) > threshold:
-        return next(candidate for candidate in nbest if candidate.start is None)
-    return best
+def _orders(candidates: Candidates) -> Array:
+    return ordered(candidates["score"].copy().view(np.int32).astype(np.int64))
 
 
-def _prediction(
-    example_id: str, answer: Candidate | None, null: _Scored | None, nbest: tuple[Candidate, ...]
-) -> Prediction:
-    return Prediction(
-        id=example_id,
-        text=answer.text if answer else "",
-        start=answer.start if answer else None,
-        end=answer.end if answer else None,
-        probability=answer.probability if answer else 0.0,
-        null_score=null.score if null else None,
-        nbest=nbest,
-    )
+@kernel
+def _find_best(has_text: Array, row_starts: Array, best: Array) -> None:
+    """Fill `best` with the row of each example's best span with text."""
+    for example in range(len(best)):
+        best[example] = NOTHING
+        for span in range(row_starts[example], row_starts[example + 1]):
+            if has_text[span]:
+                best[example] = span
+                break
+
+
+@kernel
+def _keep(
+    spans: Candidates,
+    span_orders: Array,
+    span_starts: Array,
+    nulls: Candidates,
+    null_orders: Array,
+    takes_part: Array,
+    best: Array,
+    answers: Array,
+    n_best_size: int,
+    nbest: Candidates,
+    row_starts: Array,
+    chosen: Array,
+) -> None:
+    """Fill `nbest` with each example's list, `row_starts` with where it begins, `chosen` with its answer.
+
+    Args:
+        span_orders: (num_spans,), integers in the order of the scores.
+        span_starts: (num_examples + 1,), where the spans of each example begin.
+        null_orders: (num_examples,), as `span_orders`.
+        takes_part: (num_examples,), whether the null does.
+        best: (num_examples,), row of the best span with text, or NOTHING.
+        answers: (num_examples,), row of the span that is the answer; NOTHING for the null.
+    """
+    row_starts[0] = count = 0
+    for example in range(len(nulls)):
+        span, stop = span_starts[example], span_starts[example + 1]
+        null_waits, rank = takes_part[example], 0
+        chosen[example] = NOTHING
+        while span < stop or null_waits:
+            if null_waits and (span == stop or span_orders[span] < null_orders[example]):
+                row, null_waits = NOTHING, False
+            else:
+                row, span = span, span + 1
+            if rank < n_best_size or row in (NOTHING, best[example]):
+                nbest[count] = nulls[example] if row == NOTHING else spans[row]
+                if row == answers[example]:
+                    chosen[example] = count
+                count += 1
+            rank += 1
+        row_starts[example + 1] = count

@@ -1,66 +1,64 @@
-"""Answers with their n-best lists, and the forms in which they are written."""
+"""The answers as plain columns, for whoever writes or compares them."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-CERTAIN_NULL = float(np.finfo(np.float32).max)
-"""Null odds where there is nothing to compare the null with: scores are float32, none is larger."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A possible answer: characters `start` (inclusive) to `end` (exclusive), both None for the null.
-
-    `score` is the float32 sum of the two logits; `probability` is the softmax over the n-best list.
-    """
-
-    text: str
-    start: int | None
-    end: int | None
-    probability: float
-    score: float
-    start_logit: float
-    end_logit: float
+from rankfold.data.examples import QuestionExample
+from rankfold.nbest.candidates import NOWHERE
+from rankfold.nbest.finalise import NOTHING, Answers
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """The answer to one question, and the candidates it was chosen from, best first.
+class Predictions:
+    """One value an example: the answer, its characters in the context, how sure it is.
 
-    Where nothing was found or the null won, `text` is "" and `start` and `end` are None.
-    `probability` is the answer's own, 0 where there was no candidate at all. `null_score` is the
-    least over the example's windows, None where it has no window.
+    Where nothing was found or the null won, the text is "" and start and end are None. A probability is
+    the answer's own, 0 where there was no candidate at all. The differences are None where there is
+    nothing to compare.
     """
 
-    id: str
-    text: str
-    start: int | None
-    end: int | None
-    probability: float
-    null_score: float | None
-    nbest: tuple[Candidate, ...]
+    texts: list[str]
+    starts: list[int | None]
+    ends: list[int | None]
+    probabilities: list[float]
+    null_score_differences: list[float | None]
 
 
-def best_span(candidates: Iterable[Candidate]) -> Candidate | None:
-    """The best candidate whose text is not empty."""
-    return next((candidate for candidate in candidates if candidate.text), None)
+def predictions(answers: Answers, examples: Sequence[QuestionExample]) -> Predictions:
+    """Cut the answers out of the contexts.
+
+    Raises:
+        ValueError: `examples` are not those of the answers.
+    """
+    check_examples(answers, examples)
+    exists = answers.chosen != NOTHING
+    chosen = np.full(len(examples), NOWHERE)
+    chosen[exists] = answers.nbest[answers.chosen[exists]]
+    probabilities = np.zeros(len(examples))
+    probabilities[exists] = answers.probabilities[answers.chosen[exists]]
+    starts, ends = chosen["start_char"], chosen["end_char"]
+    slices = zip(examples, starts.tolist(), ends.tolist(), strict=True)
+    return Predictions(
+        texts=[example.context[start:end] if start >= 0 else "" for example, start, end in slices],
+        starts=_or_none(starts, starts < 0),
+        ends=_or_none(ends, starts < 0),
+        probabilities=probabilities.tolist(),
+        null_score_differences=_or_none(
+            answers.null_score_differences, np.isnan(answers.null_score_differences)
+        ),
+    )
 
 
-def score_difference(null_score: float | None, best: Candidate | None) -> float:
-    """Null score − best non-empty score, exact in float64; CERTAIN_NULL where there is only a null."""
-    if best is None or null_score is None:
-        return CERTAIN_NULL
-    return null_score - best.score
+def check_examples(answers: Answers, examples: Sequence[QuestionExample]) -> None:
+    """Raise ValueError unless there are as many examples as were answered."""
+    if len(examples) != len(answers.chosen):
+        raise ValueError(f"{len(examples)} examples, but {len(answers.chosen)} were ranked")
 
 
-def official_predictions(predictions: Iterable[Prediction]) -> dict[str, str]:
-    """What SQuAD's official scripts read: id → answer."""
-    return {prediction.id: prediction.text for prediction in predictions}
-
-
-def nbest_row(prediction: Prediction) -> dict[str, Any]:
-    """One line of `nbest.jsonl`: the id and the candidates, best first."""
-    return {"id": prediction.id, "nbest": [dict(vars(candidate)) for candidate in prediction.nbest]}
+def _or_none(values: npt.NDArray[Any], absent: npt.NDArray[np.bool_]) -> list[Any]:
+    pairs = zip(values.tolist(), absent.tolist(), strict=True)
+    return [None if is_absent else value for value, is_absent in pairs]

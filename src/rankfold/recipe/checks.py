@@ -2,48 +2,24 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from rankfold.recipe.conflict import Conflict
+from rankfold.recipe.data_checks import data_conflicts
 from rankfold.recipe.entries import listed
-from rankfold.recipe.schema import (
-    HUB_PREFIX,
-    PACKAGE_PREFIX,
-    Data,
-    Evaluation,
-    Model,
-    Prompt,
-    Recipe,
-    Source,
-    Split,
-    StageResources,
-)
+from rankfold.recipe.schema import PACKAGE_PREFIX, Evaluation, Model, Prompt, Recipe, StageResources
+from rankfold.recipe.validation_checks import validation_conflicts
 
-_QA_FORMATS = {"squad"}
-_HUB_FORMATS = {"squad"}
 _PLACEHOLDERS = ("labels", "text", "no_entities")
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """Settings that do not go together.
-
-    Args:
-        keys: The dotted keys involved; the error points to the first one that the recipe spells out.
-        message: What is wrong with both values, and what to do.
-    """
-
-    keys: tuple[str, ...]
-    message: str
 
 
 def conflicts(recipe: Recipe) -> Iterator[Conflict]:
     """Find every combination of settings in a well-typed recipe that cannot work."""
-    yield from _data_conflicts(recipe.data)
+    yield from data_conflicts(recipe)
     yield from _model_conflicts(recipe.model)
-    yield from _format_conflicts(recipe)
     if recipe.task == "extractive_qa":
         yield from _question_conflicts(recipe)
     yield from _prompt_conflicts(recipe.prompt)
+    yield from validation_conflicts(recipe)
     yield from _generation_conflicts(recipe.evaluation)
     yield from _precision_conflicts(recipe)
     yield from _distributed_conflicts(recipe)
@@ -58,59 +34,6 @@ def num_ranks(resources: StageResources) -> int:
     return resources.nodes * (resources.gpus_per_node or resources.tasks_per_node or 1)
 
 
-def _sources(data: Data) -> dict[str, Source]:
-    named = {"data.source": data.source, "data.train": data.train, "data.test": data.test}
-    return {key: source for key, source in named.items() if source}
-
-
-def _data_conflicts(data: Data) -> Iterator[Conflict]:
-    sources = _sources(data)
-    if set(sources) not in ({"data.source"}, {"data.train", "data.test"}):
-        given = listed(sources, "and") or "none of them"
-        yield Conflict(
-            (*sources, "data"),
-            f"give either data.source alone, or data.train and data.test; found {given}",
-        )
-    for key, source in sources.items():
-        if source.path.removeprefix(HUB_PREFIX).strip() == "":
-            yield Conflict((f"{key}.path",), "names no file; write a path, or hub:NAME")
-        splits = (source.train_split, source.test_split)
-        if not source.is_on_hub and splits != ("train", "validation"):
-            yield Conflict(
-                (f"{key}.train_split", f"{key}.test_split"),
-                f"picks a split of a hub: data set, but {key}.path is a file; leave it out",
-            )
-    if (data.split.train, data.split.test) != (Split().train, Split().test):
-        yield from _split_conflicts(data)
-    yield from _label_conflicts(data)
-
-
-def _split_conflicts(data: Data) -> Iterator[Conflict]:
-    total = data.split.train + data.split.test
-    if data.source is None:
-        yield Conflict(("data.split",), "divides data.source, which is not given; leave its shares out")
-    elif data.source.is_on_hub:
-        yield Conflict(
-            ("data.split",),
-            f"the data set {data.source.path} has splits of its own; leave the shares out, and choose "
-            "with data.source.train_split and data.source.test_split",
-        )
-    elif total > 1 + 1e-9:
-        yield Conflict(
-            ("data.split.train", "data.split.test"),
-            f"the shares train {data.split.train} and test {data.split.test} add up to {total:g}; "
-            "they may be at most 1 together",
-        )
-
-
-def _label_conflicts(data: Data) -> Iterator[Conflict]:
-    repeated = sorted({label for label in data.labels if data.labels.count(label) > 1})
-    if repeated:
-        yield Conflict(("data.labels",), f"names {', '.join(repeated)} more than once; name each once")
-    if any(not label.strip() for label in data.labels):
-        yield Conflict(("data.labels",), "has an empty label; remove it")
-
-
 def _model_conflicts(model: Model) -> Iterator[Conflict]:
     if not model.name_or_path.removeprefix(PACKAGE_PREFIX).strip():
         yield Conflict(("model.name_or_path",), "names no model; write a hub id, a folder or package:NAME")
@@ -119,22 +42,6 @@ def _model_conflicts(model: Model) -> Iterator[Conflict]:
             ("model.adapter.target_modules",),
             "is empty, so nothing would be trained; name layers, or write all-linear",
         )
-
-
-def _format_conflicts(recipe: Recipe) -> Iterator[Conflict]:
-    answers_questions = recipe.task == "extractive_qa"
-    for key, source in _sources(recipe.data).items():
-        if (source.format in _QA_FORMATS) != answers_questions:
-            fitting = "squad" if answers_questions else "ccfbdci, spans or conll"
-            yield Conflict(
-                (f"{key}.format", "task"),
-                f"{source.format} does not fit the task {recipe.task}; use {fitting}, or change task",
-            )
-        elif source.is_on_hub and source.format not in _HUB_FORMATS:
-            yield Conflict(
-                (f"{key}.path",),
-                f"{source.path} cannot be read as {source.format}; from a hub only squad can, so name a file",
-            )
 
 
 def _question_conflicts(recipe: Recipe) -> Iterator[Conflict]:

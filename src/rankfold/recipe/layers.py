@@ -14,7 +14,8 @@ from rankfold.recipe.yaml_reader import read_yaml
 MAX_BYTES = 1 << 20
 """A larger file is no recipe but, say, a checkpoint given by mistake."""
 
-_DATA_PATHS: tuple[Location, ...] = tuple(("data", source, "path") for source in ("source", "train", "test"))
+_SOURCES = ("source", "train", "validation", "test")
+_DATA_PATHS: tuple[Location, ...] = tuple(("data", source, "path") for source in _SOURCES)
 _MODEL: Location = ("model", "name_or_path")
 
 

@@ -76,11 +76,15 @@ class Source(Section):
     )
     format: Literal["ccfbdci", "spans", "conll", "squad"] = Field(
         description="`ccfbdci`: JSON lines with `entity_names`. `spans`: JSON lines with `text` and "
-        "`entities` of `start`, `end` (exclusive), `label`. `conll`: token and BIO tag in columns. "
+        "`entities` of `start`, `end` (exclusive), `label`. `conll`: token and tag (BIO, BIOES, BMES) in "
+        "columns. "
         "`squad`: SQuAD's JSON, v1 or v2."
     )
     train_split: str = Field("train", description="For `hub:`, the split to train on.")
-    test_split: str = Field("validation", description="For `hub:`, the split to evaluate on.")
+    test_split: str = Field(
+        "validation",
+        description="For `hub:`, the split to evaluate on; under `data.validation`, to validate on.",
+    )
 
     @property
     def is_on_hub(self) -> bool:
@@ -89,10 +93,13 @@ class Source(Section):
 
 
 class Split(Section):
-    """How one source becomes a training and a test set."""
+    """How one source becomes a training, a validation and a test set."""
 
     train: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="Share to train on.")
-    test: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="Share to evaluate on.")
+    validation: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share to evaluate on during training (`train.eval_strategy`)."
+    )
+    test: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="Share to evaluate on at the end.")
     seed: NonNegativeInt = Field(42, description="Seed of the shuffle before the cut.")
 
 
@@ -100,8 +107,16 @@ class Data(Section):
     """Where examples come from and how long they may be."""
 
     source: Source | None = Field(None, description="One data set, divided by `split`.")
-    split: Split = Field(default_factory=Split, description="Shares of `source`; not for `hub:`.")
+    split: Split = Field(
+        default_factory=Split,
+        description="Shares of `source`; elsewhere only `validation` counts, as a share of `train`.",
+    )
     train: Source | None = Field(None, description="Training set, where it has its own file.")
+    validation: Source | None = Field(
+        None,
+        description="Validation set for `train.eval_strategy`, where it has its own file. Beside `train` "
+        "and `test` files, `split.validation` takes its share from the training set.",
+    )
     test: Source | None = Field(None, description="Test set, where it has its own file.")
     labels: tuple[str, ...] = Field(
         (),
@@ -112,8 +127,16 @@ class Data(Section):
     doc_stride: PositiveInt = Field(
         128, description="Tokens that two neighbouring windows of a long context share."
     )
+    label_all_tokens: bool = Field(
+        True,
+        description="`token_classification`: every token of a word carries its label, not just the first; "
+        "leave it on for text without spaces.",
+    )
     max_train_examples: PositiveInt | None = Field(
         None, description="Use only the first so many training examples after the shuffle."
+    )
+    max_validation_examples: PositiveInt | None = Field(
+        None, description="Use only the first so many validation examples after the shuffle."
     )
     max_test_examples: PositiveInt | None = Field(
         None, description="Use only the first so many test examples after the shuffle."
@@ -171,6 +194,31 @@ class Train(Section):
     logging_steps: PositiveInt = Field(10, description="Log the loss every so many steps.")
     save_steps: PositiveInt = Field(500, description="Write a checkpoint every so many steps.")
     save_total_limit: PositiveInt = Field(2, description="Checkpoints kept; older ones go.")
+    eval_strategy: Literal["no", "steps", "epoch"] = Field(
+        "no",
+        description="When to evaluate the validation set during training, with the task's own metrics: "
+        "never, every `eval_steps`, or after each epoch.",
+    )
+    eval_steps: PositiveInt | None = Field(
+        None, description="Evaluate every so many steps. Empty: every `save_steps`."
+    )
+    metric_for_best_model: str | None = Field(
+        None,
+        description="Name of the metric, as in metrics.json, that says which checkpoint is best. Empty: the "
+        "task's own.",
+    )
+    greater_is_better: bool = Field(True, description="Whether a larger metric is better.")
+    load_best_model_at_end: bool = Field(
+        False,
+        description="Keep the best checkpoint by `metric_for_best_model` instead of the last. Every "
+        "evaluation then writes a checkpoint too, besides those of `save_steps`.",
+    )
+    early_stopping_patience: PositiveInt | None = Field(
+        None, description="Stop after so many evaluations in a row without a better metric."
+    )
+    early_stopping_threshold: NonNegativeFloat = Field(
+        0.0, description="By how much the metric must be better to count."
+    )
     dataloader_num_workers: NonNegativeInt = Field(0, description="Loader processes a rank.")
 
 
@@ -200,13 +248,26 @@ class Evaluation(Section):
         description="Windows or texts in a work unit: the grain of batching, resuming and sharding.",
     )
     per_device_eval_batch_size: PositiveInt = Field(16, description="Windows or texts in a batch.")
+    merge_shards: PositiveInt = Field(
+        1, description="Independent jobs the merge is divided into, by ranges of examples."
+    )
     n_best_size: Annotated[int, Field(ge=1, le=20)] = Field(20, description="Candidates kept per example.")
-    max_answer_length: PositiveInt = Field(30, description="Longest answer span, in tokens.")
+    max_answer_length: PositiveInt = Field(
+        30, description="Longest span of an answer or of an n-best entity, in tokens."
+    )
+    decoding_strategy: Literal["constrained", "argmax"] = Field(
+        "constrained",
+        description="`token_classification`: the best sequence of tags that the BIO scheme allows, or each "
+        "token's best tag by itself.",
+    )
     version_2_with_negative: bool | None = Field(
         None, description="SQuAD v2: questions may have no answer. Empty: as the data says."
     )
     null_score_diff_threshold: float = Field(
         0.0, description='SQuAD v2: answer "" where null score − best score is above this.'
+    )
+    num_bootstrap_resamples: NonNegativeInt = Field(
+        1000, description="Resamples behind the 95 % confidence intervals of the scores; 0 leaves them out."
     )
     max_new_tokens: PositiveInt = Field(256, description="Longest generated answer, in tokens.")
     num_return_sequences: PositiveInt = Field(
@@ -267,9 +328,10 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)] = Field(
         description="Short name; part of the run id. Letters, digits, `.`, `_`, `-`."
     )
-    task: Literal["generative_ner", "extractive_qa"] = Field(
+    task: Literal["generative_ner", "token_classification", "extractive_qa"] = Field(
         description="What the model learns. `generative_ner`: a language model writes entities as "
-        "JSON. `extractive_qa`: an encoder marks the answer in its context."
+        "JSON. `token_classification`: an encoder tags the tokens of entities. `extractive_qa`: an encoder "
+        "marks the answer in its context."
     )
     seed: NonNegativeInt = Field(42, description="Seed of training and sampling.")
     model: Model = Field(description="The model to start from.")

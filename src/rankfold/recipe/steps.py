@@ -1,4 +1,4 @@
-"""How many optimizer steps a recipe's training takes."""
+"""How many optimizer steps a recipe's training takes, and after how many it is evaluated."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def optimizer_steps(train: Train, *, num_rows: int, world_size: int) -> int:
     batches = math.ceil(num_rows / (train.per_device_train_batch_size * world_size))
     steps_per_epoch = max(math.ceil(batches / train.gradient_accumulation_steps), 1)
     return math.ceil(train.num_train_epochs * steps_per_epoch)
+
+
+def evaluation_steps(train: Train) -> int:
+    """Optimizer steps between two evaluations, where they go by steps."""
+    return train.eval_steps or train.save_steps

@@ -18,7 +18,8 @@ RENAMED = {
     "dtype": "torch_dtype",
     "epochs": "num_train_epochs",
     "eval_batch_size": "per_device_eval_batch_size",
-    "eval_dataset": "data.test",
+    "eval_dataset": "data.validation",
+    "evaluation_strategy": "eval_strategy",
     "gpus": "gpus_per_node",
     "grad_accum": "gradient_accumulation_steps",
     "gradient_accumulation": "gradient_accumulation_steps",
@@ -31,7 +32,7 @@ RENAMED = {
     "lr": "learning_rate",
     "lr_scheduler": "lr_scheduler_type",
     "max_epochs": "num_train_epochs",
-    "max_eval_samples": "max_test_examples",
+    "max_eval_samples": "max_validation_examples",
     "max_predict_samples": "max_test_examples",
     "max_seq_len": "max_length",
     "max_seq_length": "max_length",
@@ -65,14 +66,12 @@ RENAMED = {
     "train_dataset": "data.train",
     "train_file": "data.train.path",
     "train_micro_batch_size_per_gpu": "per_device_train_batch_size",
-    "validation": "data.test",
-    "validation_file": "data.test.path",
+    "validation": "data.validation",
+    "validation_file": "data.validation.path",
     "walltime": "time_limit_min",
 }
 """Names from older transformers and other tools → the key here, or its whole path."""
 
-_EVALUATION = "evaluation is a stage of its own after training; see the section evaluation"
-_LAST_STEP = "the model of the last step is evaluated; leave it out"
 _RUN_FOLDER = "everything goes to the run's own folder; leave it out"
 _STAGES = "every run prepares, trains, evaluates and merges; leave it out"
 _PROFILE = "what differs between clusters is in a profile, slurm/profiles/*.yaml"
@@ -85,18 +84,12 @@ EXPLAINED = {
     "do_eval": _STAGES,
     "do_predict": _STAGES,
     "do_train": _STAGES,
-    "eval_steps": _EVALUATION,
-    "eval_strategy": _EVALUATION,
-    "evaluation_strategy": _EVALUATION,
     "extends": "only the top of a recipe file may extend another",
-    "greater_is_better": _LAST_STEP,
-    "load_best_model_at_end": _LAST_STEP,
     "load_in_4bit": _QUANTISED,
     "load_in_8bit": _QUANTISED,
     "local_rank": _RANKS,
     "logging_dir": _RUN_FOLDER,
     "logging_strategy": "the loss is logged by steps; set train.logging_steps",
-    "metric_for_best_model": _LAST_STEP,
     "num_processes": _RANKS,
     "output_dir": _RUN_FOLDER,
     "overwrite_output_dir": _RUN_FOLDER,

@@ -54,12 +54,41 @@ ExampleResult = EntityResult | AnswerResult
 
 
 @dataclass(frozen=True)
+class ChangedSetting:
+    """A setting that was not the recipe's; the values are JSON, `in_recipe` is None where it has none."""
+
+    key: str
+    value: str
+    in_recipe: str | None
+
+
+@dataclass(frozen=True)
+class MergedAgain:
+    """What was different when the records were merged again.
+
+    `num_tuned_on` counts the examples on which a null threshold was chosen, and which the scores leave out.
+    """
+
+    settings: tuple[ChangedSetting, ...]
+    num_tuned_on: int | None
+
+
+@dataclass(frozen=True)
 class VariantFacts:
-    """The scores of one model on the test set; `metrics` and `per_label` hold what metrics.json holds."""
+    """The scores of one model on the test set, as metrics.json has them.
+
+    Attributes:
+        metrics: Name → score or count; nervaluate's as `nervaluate_<scheme>_<score>`.
+        intervals: Name → ends of its 95 % interval.
+        per_label: Label → its scores and counts.
+        merged_again: None where the scores are those of the recipe's settings.
+    """
 
     metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
     per_label: Mapping[str, Mapping[str, float]]
     examples: tuple[ExampleResult, ...]
+    merged_again: MergedAgain | None = None
 
 
 @dataclass(frozen=True)
@@ -91,11 +120,33 @@ class DataFacts:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """The scores on the validation set at one moment of training; `epoch` counts from 0 and has fractions."""
+
+    step: int
+    epoch: float | None
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class TrainingFacts:
-    """`totals` holds the numbers of train_summary.json; `losses` are (optimizer step, loss)."""
+    """What train_summary.json holds.
+
+    Attributes:
+        totals: Its numbers.
+        losses: (optimizer step, loss).
+        evaluations: In the order of steps; none where the recipe did not ask for them.
+        best_metric: Name of the metric that says which evaluation is best.
+        best_step: Step of the best evaluation.
+        keeps_best: Whether the model is that of `best_step`, not of the last step.
+    """
 
     totals: Mapping[str, float]
     losses: tuple[tuple[int, float], ...]
+    evaluations: tuple[Evaluation, ...] = ()
+    best_metric: str | None = None
+    best_step: int | None = None
+    keeps_best: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,57 +1,41 @@
 """How numbers, durations and instants are written for a reader."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+
+from rankfold.report.metrics import METRICS
 
 ABSENT = "n/a"
 
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is shown; `better` says which way is up, or that there is none."""
-
-    title: str
-    decimals: int
-    better: Literal["higher", "lower", "neither"]
-
-
-METRICS = {
-    "entity_f1": Metric("Entity F1", 3, "higher"),
-    "entity_precision": Metric("Precision", 3, "higher"),
-    "entity_recall": Metric("Recall", 3, "higher"),
-    "entity_f1_aligned_only": Metric("F1 without unaligned", 3, "higher"),
-    "unaligned_rate": Metric("Unaligned rate", 3, "lower"),
-    "parse_failure_rate": Metric("Parse failure rate", 3, "lower"),
-    "num_gold": Metric("Gold entities", 0, "neither"),
-    "num_predicted": Metric("Predicted entities", 0, "neither"),
-    "num_correct": Metric("Correct entities", 0, "higher"),
-    "num_examples": Metric("Examples", 0, "neither"),
-    "exact_match": Metric("Exact match", 2, "higher"),
-    "f1": Metric("F1", 2, "higher"),
-    "HasAns_exact": Metric("Exact match, answerable", 2, "higher"),
-    "HasAns_f1": Metric("F1, answerable", 2, "higher"),
-    "NoAns_exact": Metric("Exact match, unanswerable", 2, "higher"),
-    "NoAns_f1": Metric("F1, unanswerable", 2, "higher"),
-    "total": Metric("Questions", 0, "neither"),
-    "HasAns_total": Metric("Questions, answerable", 0, "neither"),
-    "NoAns_total": Metric("Questions, unanswerable", 0, "neither"),
-}
-"""Every metric a report shows, in the order of the score table: entities in 0..1, answers in 0..100."""
+LARGEST_WRITTEN_OUT = 1e12
+"""Larger ones are shown by their power of ten: a null threshold may be the largest float32."""
 
 
 def format_metric(key: str, value: float | None) -> str:
     """The value with the metric's decimals and grouped thousands; `n/a` where there is none."""
-    return ABSENT if value is None else f"{value:,.{METRICS[key].decimals}f}"
+    if value is None:
+        return ABSENT
+    return f"{value:{_style(key, value)}}".replace("-", "−")
+
+
+def format_interval(key: str, interval: tuple[float, float] | None) -> str:
+    """`0.61–0.82`, with one decimal less than the metric; empty where there is none."""
+    if interval is None:
+        return ""
+    decimals = METRICS[key].decimals - 1
+    return "–".join(f"{bound:.{decimals}f}" for bound in interval)
 
 
 def format_change(key: str, before: float | None, after: float | None) -> str:
     """after − before with its sign; `n/a` unless both are there."""
     if before is None or after is None:
         return ABSENT
-    decimals = METRICS[key].decimals
-    change = round(after - before, decimals)
-    return f"{change:+,.{decimals}f}".replace("-", "−") if change else f"{0:.{decimals}f}"
+    change = round(after - before, METRICS[key].decimals)
+    return f"{change:+{_style(key, change)}}".replace("-", "−") if change else format_metric(key, 0.0)
+
+
+def _style(key: str, value: float) -> str:
+    kind = "f" if abs(value) <= LARGEST_WRITTEN_OUT else "g"
+    return f",.{METRICS[key].decimals}{kind}"
 
 
 def format_count(value: float | None) -> str:

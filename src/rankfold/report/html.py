@@ -2,14 +2,17 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rankfold.report import loss_curve, marks
+from rankfold.report.evaluations import evaluation_table
 from rankfold.report.facts import RunFacts, TrainingFacts
 from rankfold.report.formats import format_count, format_instant, format_seconds
 from rankfold.report.mistakes import f1_before, parse_failures, verdict_of, worst_first
-from rankfold.report.scores import headline_rows, label_rows, score_rows
+from rankfold.report.notes import BEST_THRESHOLDS, merge_notes, score_notes
+from rankfold.report.scores import headline_rows, label_rows, score_rows, threshold_rows, way_rows
 from rankfold.report.timing import stage_rows
 
 OPEN_EXAMPLES = 20
@@ -18,44 +21,73 @@ OPEN_EXAMPLES = 20
 OPEN_PARSE_FAILURES = 5
 MAX_PARSE_FAILURES = 100
 
+OPEN_EVALUATIONS = 10
+
 TASK_TITLES = {
     "generative_ner": "Entity recognition by generation",
+    "token_classification": "Entity recognition by token classification",
     "extractive_qa": "Extractive question answering",
 }
 
 
 def render_html(facts: RunFacts) -> str:
     """One self-contained page; every text that comes from the data or the recipe is escaped."""
-    evaluated = facts.evaluated
-    examples = worst_first(evaluated) if evaluated else ()
-    failures = parse_failures(evaluated) if evaluated else ()
     return (
         _templates()
         .get_template("report.html")
         .render(
             facts=facts,
             task_title=TASK_TITLES.get(facts.task, facts.task),
-            headline=headline_rows(facts),
-            scores=score_rows(facts),
-            labels=label_rows(facts),
-            curve=loss_curve.loss_curve(facts.training.losses) if facts.training else None,
-            drawing=loss_curve,
-            training=training_rows(facts.training) if facts.training else (),
-            open_examples=examples[:OPEN_EXAMPLES],
-            folded_examples=examples[OPEN_EXAMPLES:],
-            f1_before=f1_before(facts),
-            num_parse_failures=len(failures),
-            open_failures=failures[:OPEN_PARSE_FAILURES],
-            folded_failures=failures[OPEN_PARSE_FAILURES:MAX_PARSE_FAILURES],
+            **_scores(facts),
+            **_examples(facts),
+            **_training(facts),
             stages=stage_rows(facts),
             gpus=_gpus(facts),
-            marks_of=marks.marks_of,
-            segments=marks.segments,
-            is_entangled=marks.is_entangled,
-            excerpts=marks.excerpts,
-            verdict_of=verdict_of,
         )
     )
+
+
+def _scores(facts: RunFacts) -> dict[str, Any]:
+    return {
+        "headline": headline_rows(facts),
+        "merge_notes": merge_notes(facts),
+        "scores": score_rows(facts),
+        "score_notes": score_notes(facts),
+        "ways": way_rows(facts),
+        "thresholds": threshold_rows(facts),
+        "threshold_note": BEST_THRESHOLDS,
+        "labels": label_rows(facts),
+    }
+
+
+def _examples(facts: RunFacts) -> dict[str, Any]:
+    evaluated = facts.evaluated
+    examples = worst_first(evaluated) if evaluated else ()
+    failures = parse_failures(evaluated) if evaluated else ()
+    return {
+        "open_examples": examples[:OPEN_EXAMPLES],
+        "folded_examples": examples[OPEN_EXAMPLES:],
+        "f1_before": f1_before(facts),
+        "num_parse_failures": len(failures),
+        "open_failures": failures[:OPEN_PARSE_FAILURES],
+        "folded_failures": failures[OPEN_PARSE_FAILURES:MAX_PARSE_FAILURES],
+        "marks_of": marks.marks_of,
+        "segments": marks.segments,
+        "is_entangled": marks.is_entangled,
+        "excerpts": marks.excerpts,
+        "verdict_of": verdict_of,
+    }
+
+
+def _training(facts: RunFacts) -> dict[str, Any]:
+    training = facts.training
+    return {
+        "curve": loss_curve.loss_curve(training.losses) if training else None,
+        "drawing": loss_curve,
+        "training": training_rows(training) if training else (),
+        "validation": evaluation_table(facts),
+        "open_evaluations": OPEN_EVALUATIONS,
+    }
 
 
 def training_rows(training: TrainingFacts) -> tuple[tuple[str, str], ...]:

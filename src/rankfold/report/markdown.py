@@ -1,27 +1,40 @@
 """The report in short, for the terminal."""
 
-import unicodedata
 from collections.abc import Sequence
 
-from rich.cells import cell_len
-
+from rankfold.report.evaluations import EvaluationRow, evaluation_table
 from rankfold.report.facts import EntityResult, ExampleResult, RunFacts
+from rankfold.report.formats import ABSENT
 from rankfold.report.marks import marks_of
 from rankfold.report.mistakes import worst_first
-from rankfold.report.scores import LabelScores, label_rows, score_rows
+from rankfold.report.notes import merge_notes
+from rankfold.report.scores import (
+    LabelScores,
+    Score,
+    ScoreRow,
+    label_rows,
+    score_rows,
+    threshold_rows,
+    way_rows,
+)
+from rankfold.report.terminal import code, inline, table
 
 NUM_MISTAKES = 3
-MAX_TEXT = 160
-"""Characters of an example's text: two lines of a terminal."""
+NUM_EVALUATIONS = 5
+"""The last so many of the evaluations during training, and the best."""
+
+INTERVALS = "In brackets: 95 % bootstrap interval over the test examples."
 
 
 def render_markdown(facts: RunFacts) -> str:
     """Scores before and after, labels, the worst mistakes, and where the whole report is."""
     sections = [
-        [f"# {facts.name}: {facts.state}", "", f"{facts.task} · {_code(facts.model)} · {facts.run_id}"],
+        [f"# {facts.name}: {facts.state}", "", f"{facts.task} · {code(facts.model)} · {facts.run_id}"],
         _failures(facts),
         _scores(facts),
+        _other_ways(facts),
         _labels(facts),
+        _training(facts),
         _mistakes(facts),
         [f"Whole report: {facts.html}"],
     ]
@@ -30,7 +43,7 @@ def render_markdown(facts: RunFacts) -> str:
 
 def _failures(facts: RunFacts) -> list[str]:
     return [
-        f"- {job.job} {job.state}" + (f": {_code(job.error)}" if job.error else "")
+        f"- {job.job} {job.state}" + (f": {code(job.error)}" if job.error else "")
         for job in facts.jobs
         if job.state in ("failed", "cancelled")
     ]
@@ -40,31 +53,86 @@ def _scores(facts: RunFacts) -> list[str]:
     rows = score_rows(facts)
     if not rows:
         return ["No scores yet: they appear when the evaluation has been merged."]
-    table = [("score", "before", "after", "change")]
-    table += [(row.title, row.before, row.after, row.change) for row in rows]
-    return _table(table)
+    notes = [line for note in merge_notes(facts) for line in (inline(note), "")]
+    lines = [*notes, *_before_and_after("score", rows)]
+    has_intervals = any(score.interval for row in rows for score in (row.before, row.after))
+    return [*lines, "", INTERVALS] if has_intervals else lines
+
+
+def _before_and_after(title: str, rows: Sequence[ScoreRow]) -> list[str]:
+    columns = (_with_intervals([row.before for row in rows]), _with_intervals([row.after for row in rows]))
+    lines = zip([row.title for row in rows], *columns, [row.change for row in rows], strict=True)
+    return table([(title, "before", "after", "change"), *lines])
+
+
+def _with_intervals(scores: Sequence[Score]) -> list[str]:
+    """A column of scores whose digits line up though some are followed by an interval."""
+    intervals = [f" ({score.interval})" if score.interval else "" for score in scores]
+    width = max(map(len, intervals))
+    return [score.value + interval.ljust(width) for score, interval in zip(scores, intervals, strict=True)]
+
+
+def _other_ways(facts: RunFacts) -> list[str]:
+    thresholds, ways = threshold_rows(facts), way_rows(facts)
+    if thresholds:
+        return _before_and_after("best threshold", thresholds)
+    if not ways:
+        return []
+    lines = [("counted otherwise", "F1 before", "F1 after", "precision", "recall")]
+    for row in ways:
+        now = row.after or row.before
+        lines.append(
+            (
+                row.way.title,
+                row.before.f1.value if row.before else ABSENT,
+                row.after.f1.value if row.after else ABSENT,
+                now.precision.value if now else ABSENT,
+                now.recall.value if now else ABSENT,
+            )
+        )
+    return table(lines)
 
 
 def _labels(facts: RunFacts) -> list[str]:
     rows = label_rows(facts)
     if not rows:
         return []
-    table = [("label", "gold", "F1 before", "F1 after", "precision", "recall", "predicted", "correct")]
+    lines = [("label", "gold", "F1 before", "F1 after", "precision", "recall", "predicted", "correct")]
     for row in rows:
-        now = row.after or row.before or LabelScores(*["n/a"] * 5)
-        table.append(
+        now = row.after or row.before or LabelScores(*[ABSENT] * 5)
+        lines.append(
             (
-                _inline(row.label),
+                inline(row.label),
                 row.num_gold,
-                row.before.f1 if row.before else "n/a",
-                row.after.f1 if row.after else "n/a",
+                row.before.f1 if row.before else ABSENT,
+                row.after.f1 if row.after else ABSENT,
                 now.precision,
                 now.recall,
                 now.num_predicted,
                 now.num_correct,
             )
         )
-    return _table(table)
+    return table(lines)
+
+
+def _training(facts: RunFacts) -> list[str]:
+    evaluations = evaluation_table(facts)
+    if evaluations is None:
+        return []
+    last = evaluations.rows[-NUM_EVALUATIONS:]
+    rows = [row for row in evaluations.rows if row.is_best or row in last]
+    head = ("step", "epoch", *map(inline, evaluations.titles), "")
+    return [
+        "## During training",
+        "",
+        inline(evaluations.summary),
+        "",
+        *table([head, *map(_evaluation, rows)]),
+    ]
+
+
+def _evaluation(row: EvaluationRow) -> tuple[str, ...]:
+    return (row.step, row.epoch, *row.values, "best" if row.is_best else "")
 
 
 def _mistakes(facts: RunFacts) -> list[str]:
@@ -80,60 +148,25 @@ def _mistakes(facts: RunFacts) -> list[str]:
 
 def _mistake(number: int, result: ExampleResult) -> list[str]:
     if isinstance(result, EntityResult):
-        lines = [f"{number}. {_code(result.id)} · F1 {result.f1:.3f}", f"   {_code(result.text)}"]
+        lines = [f"{number}. {code(result.id)} · F1 {result.f1:.3f}", f"   {code(result.text)}"]
         lines += [f"   - {said}" for said in _entity_mistakes(result)]
         return lines
-    golds = ", ".join(dict.fromkeys(_code(answer.text) for answer in result.answers)) or "no answer"
+    golds = ", ".join(dict.fromkeys(code(answer.text) for answer in result.answers)) or "no answer"
     return [
-        f"{number}. {_code(result.id)} · F1 {100 * result.f1:.2f}",
-        f"   {_code(result.question)}",
+        f"{number}. {code(result.id)} · F1 {100 * result.f1:.2f}",
+        f"   {code(result.question)}",
         f"   - gold: {golds}",
-        f"   - predicted: {_code(result.prediction) if result.prediction else 'no answer'}",
+        f"   - predicted: {code(result.prediction) if result.prediction else 'no answer'}",
     ]
 
 
 def _entity_mistakes(result: EntityResult) -> list[str]:
     said = [
-        f"{mark.kind}: {_code(result.text[mark.start : mark.end])} {_inline(mark.label)}"
+        f"{mark.kind}: {code(result.text[mark.start : mark.end])} {inline(mark.label)}"
         for mark in marks_of(result)
         if mark.kind != "right"
     ]
     said += [
-        f"invented, not in the text: {_code(entity.text)} {_inline(entity.label)}"
-        for entity in result.invented
+        f"invented, not in the text: {code(entity.text)} {inline(entity.label)}" for entity in result.invented
     ]
     return [*said, "the generated text could not be read"] if result.parse_failure else said
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table whose columns line up in a terminal too: the first to the left, numbers to the right."""
-    widths = [max(3, *(cell_len(row[column]) for row in rows)) for column in range(len(rows[0]))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return ["| " + " | ".join(_padded(row, widths)) + " |" for row in (rows[0], rule, *rows[1:])]
-
-
-def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    first, *others = [(cell, " " * (width - cell_len(cell))) for cell, width in zip(row, widths, strict=True)]
-    return [first[0] + first[1], *(space + cell for cell, space in others)]
-
-
-def _code(text: str) -> str:
-    """The text in backticks, so that nothing in it is taken for Markdown; long ones are cut."""
-    plain = _printable(text)
-    plain = plain if len(plain) <= MAX_TEXT else plain[: MAX_TEXT - 1] + "…"
-    fence = "`"
-    while fence in plain:
-        fence += "`"
-    space = " " if plain.startswith("`") or plain.endswith("`") else ""
-    return f"{fence}{space}{plain}{space}{fence}"
-
-
-def _inline(text: str) -> str:
-    """The text as it is, but for what would end a table's cell."""
-    return _printable(text).replace("|", "\\|")
-
-
-def _printable(text: str) -> str:
-    """On one line and without control characters: a terminal obeys some of them."""
-    joined = " ".join(text.split())
-    return "".join("�" if unicodedata.category(char) in ("Cc", "Cs") else char for char in joined)

@@ -1,5 +1,6 @@
 """Reads a run's files into `RunFacts`. Only run.json and recipe.yaml must be there."""
 
+import math
 import re
 from typing import Any
 
@@ -10,6 +11,7 @@ from rankfold.report.facts import (
     CodeFacts,
     DataFacts,
     EnvironmentFacts,
+    Evaluation,
     JobFacts,
     RunFacts,
     SplitFacts,
@@ -22,6 +24,8 @@ from rankfold.run_folder import RunFolder
 STAGES = ("prepare", "train", "evaluate", "merge")
 """The order in which jobs are listed."""
 
+SPLITS = ("train", "validation", "test")
+
 
 def read_facts(run: RunFolder) -> RunFacts:
     """Read what the run has written so far.
@@ -29,14 +33,7 @@ def read_facts(run: RunFolder) -> RunFacts:
     Raises:
         OperationalError: run.json or recipe.yaml is missing, or a file is not what its stage writes.
     """
-    identity, recipe_text = read_object(run.run), read_text(run.recipe)
-    if identity is None or recipe_text is None:
-        missing = run.run if identity is None else run.recipe
-        raise OperationalError(
-            "a run has this file from its first moment, and it is not there",
-            where=str(missing),
-            remedy="Check that the folder is a run: `launch list` names them all.",
-        )
+    identity, recipe_text = _beginning(run)
     with written_by_a_stage(run.recipe):
         recipe = _recipe(recipe_text)
         task, model = recipe["task"], recipe["model"]["name_or_path"]
@@ -54,11 +51,24 @@ def read_facts(run: RunFolder) -> RunFacts:
             environment=_environment(run),
             jobs=_jobs(run),
             data=_data(run),
-            training=_training(run),
-            base=read_variant(run, "base"),
-            fine_tuned=read_variant(run, "fine_tuned"),
+            training=_training(run, recipe),
+            base=read_variant(run, "base", recipe),
+            fine_tuned=read_variant(run, "fine_tuned", recipe),
             html=run.report_html,
         )
+
+
+def _beginning(run: RunFolder) -> tuple[dict[str, Any], str]:
+    """Who the run is, and its recipe."""
+    identity, recipe_text = read_object(run.run), read_text(run.recipe)
+    if identity is None or recipe_text is None:
+        missing = run.run if identity is None else run.recipe
+        raise OperationalError(
+            "a run has this file from its first moment, and it is not there",
+            where=str(missing),
+            remedy="Check that the folder is a run: `launch list` names them all.",
+        )
+    return identity, recipe_text
 
 
 def _recipe(text: str) -> dict[str, Any]:
@@ -114,11 +124,11 @@ def _jobs(run: RunFolder) -> tuple[JobFacts, ...]:
     return tuple(sorted(found, key=_job_order))
 
 
-def _job_order(job: JobFacts) -> tuple[int, str, int]:
-    """By stage, then by name, with shard 10 after shard 9."""
+def _job_order(job: JobFacts) -> tuple[int, str, float]:
+    """By stage, then by name, with shard 10 after shard 9, and what joins the shards after all of them."""
     name, shard = re.fullmatch(r"(.*?)(?:-(\d+))?", job.job, re.DOTALL).groups()  # type: ignore[union-attr]
     stage = STAGES.index(job.stage) if job.stage in STAGES else len(STAGES)
-    return stage, name, int(shard or 0)
+    return stage, name, math.inf if shard is None else int(shard)
 
 
 def _data(run: RunFolder) -> DataFacts | None:
@@ -129,7 +139,7 @@ def _data(run: RunFolder) -> DataFacts | None:
         return DataFacts(
             labels=tuple(summary.get("labels") or ()),
             max_length=summary["max_length"],
-            splits=tuple(_split(name, summary[name]) for name in ("train", "test") if name in summary),
+            splits=tuple(_split(name, summary[name]) for name in SPLITS if name in summary),
             dropped_before_split=summary.get("dropped_before_split", {}),
             repaired=summary.get("repaired", {}),
         )
@@ -146,11 +156,24 @@ def _split(name: str, counts: dict[str, Any]) -> SplitFacts:
     )
 
 
-def _training(run: RunFolder) -> TrainingFacts | None:
+def _training(run: RunFolder, recipe: dict[str, Any]) -> TrainingFacts | None:
     summary = read_object(run.train_summary)
     if summary is None:
         return None
     with written_by_a_stage(run.train_summary):
         logged = [finite_numbers(entry) for entry in summary.get("log_history", ())]
         losses = tuple((int(log["step"]), log["loss"]) for log in logged if {"step", "loss"} <= log.keys())
-        return TrainingFacts(totals=finite_numbers(summary), losses=losses)
+        return TrainingFacts(
+            totals=finite_numbers(summary),
+            losses=losses,
+            evaluations=tuple(_evaluation(entry) for entry in summary.get("eval_history", ())),
+            best_metric=summary.get("metric_for_best_model"),
+            best_step=summary.get("best_step"),
+            keeps_best=bool(recipe.get("train", {}).get("load_best_model_at_end")),
+        )
+
+
+def _evaluation(entry: dict[str, Any]) -> Evaluation:
+    metrics = finite_numbers(entry)
+    step, epoch = int(metrics.pop("step")), metrics.pop("epoch", None)
+    return Evaluation(step, epoch, metrics)

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rankfold.report.facts import RunFacts, VariantFacts
-from rankfold.report.formats import METRICS, format_change, format_count, format_metric
+from rankfold.report.formats import ABSENT, format_change, format_count, format_interval, format_metric
+from rankfold.report.metrics import GENERATED_ONLY, HEADLINE_METRICS, METRICS, WAYS, Way
 
-HEADLINE_METRICS = {
-    "generative_ner": ("entity_f1", "entity_precision", "entity_recall"),
-    "extractive_qa": ("exact_match", "f1"),
-}
-"""The scores at the top of a report; the first names the task's quality in one number."""
+
+@dataclass(frozen=True)
+class Score:
+    """One model's score as text; `interval` is its 95 % interval, empty where there is none."""
+
+    value: str
+    interval: str
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,28 @@ class ScoreRow:
     """One metric before and after training, as text; `trend` says whether the change is for the better."""
 
     title: str
-    before: str
-    after: str
+    before: Score
+    after: Score
     change: str
     trend: Literal["better", "worse", "neither"]
+
+
+@dataclass(frozen=True)
+class WayScores:
+    """How one model did under one way to count."""
+
+    precision: Score
+    recall: Score
+    f1: Score
+
+
+@dataclass(frozen=True)
+class WayRow:
+    """One way to count before and after training; None where that model was not evaluated."""
+
+    way: Way
+    before: WayScores | None
+    after: WayScores | None
 
 
 @dataclass(frozen=True)
@@ -53,8 +74,22 @@ def headline_rows(facts: RunFacts) -> tuple[ScoreRow, ...]:
 
 
 def score_rows(facts: RunFacts) -> tuple[ScoreRow, ...]:
-    """Every metric that either model has, in the order of `METRICS`."""
-    return tuple(_score_row(key, facts) for key in METRICS if _has(facts, key))
+    """Every main metric that either model has, in the order of `METRICS`."""
+    return _rows(facts, main=True)
+
+
+def threshold_rows(facts: RunFacts) -> tuple[ScoreRow, ...]:
+    """What the best null threshold would reach; none but for questions that may have no answer."""
+    return _rows(facts, main=False)
+
+
+def way_rows(facts: RunFacts) -> tuple[WayRow, ...]:
+    """A row for every way to count entities that either model was scored by, beside the strict one."""
+    return tuple(
+        WayRow(way, _way_scores(facts.base, way), _way_scores(facts.fine_tuned, way))
+        for way in WAYS
+        if _has(facts, f"{way.prefix}f1")
+    )
 
 
 def label_rows(facts: RunFacts) -> tuple[LabelRow, ...]:
@@ -62,6 +97,13 @@ def label_rows(facts: RunFacts) -> tuple[LabelRow, ...]:
     scored = {label for variant in (facts.base, facts.fine_tuned) if variant for label in variant.per_label}
     ordered = [label for label in (facts.data.labels if facts.data else ()) if label in scored]
     return tuple(_label_row(label, facts) for label in [*ordered, *sorted(scored - set(ordered))])
+
+
+def _rows(facts: RunFacts, *, main: bool) -> tuple[ScoreRow, ...]:
+    keys = [key for key, metric in METRICS.items() if metric.main == main]
+    if facts.task != "generative_ner":
+        keys = [key for key in keys if key not in GENERATED_ONLY]
+    return tuple(_score_row(key, facts) for key in keys if _has(facts, key))
 
 
 def _has(facts: RunFacts, key: str) -> bool:
@@ -73,10 +115,30 @@ def _score_row(key: str, facts: RunFacts) -> ScoreRow:
     after = facts.fine_tuned.metrics.get(key) if facts.fine_tuned else None
     return ScoreRow(
         title=METRICS[key].title,
-        before=format_metric(key, before),
-        after=format_metric(key, after),
+        before=_score(facts.base, key, shown_as=key),
+        after=_score(facts.fine_tuned, key, shown_as=key),
         change=format_change(key, before, after),
         trend=_trend(key, before, after),
+    )
+
+
+def _score(variant: VariantFacts | None, key: str, *, shown_as: str) -> Score:
+    if variant is None:
+        return Score(ABSENT, "")
+    return Score(
+        value=format_metric(shown_as, variant.metrics.get(key)),
+        interval=format_interval(shown_as, variant.intervals.get(key)),
+    )
+
+
+def _way_scores(variant: VariantFacts | None, way: Way) -> WayScores | None:
+    if variant is None:
+        return None
+    return WayScores(
+        *(
+            _score(variant, f"{way.prefix}{name}", shown_as=f"entity_{name}")
+            for name in ("precision", "recall", "f1")
+        )
     )
 
 

@@ -38,7 +38,7 @@ def _stage_row(name: str, jobs: tuple[JobFacts, ...], facts: RunFacts) -> StageR
 
 
 def _state(jobs: tuple[JobFacts, ...], facts: RunFacts) -> str:
-    if jobs[0].stage == "merge" and jobs[0].state == "running" and facts.fine_tuned is not None:
+    if jobs[-1].job == "merge" and jobs[-1].state == "running" and facts.fine_tuned is not None:
         return "writes this report"
     counts = Counter(job.state for job in jobs)
     if len(counts) == 1:

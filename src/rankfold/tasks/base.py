@@ -1,16 +1,22 @@
 """What a task is: how examples become features, a model's output becomes records, records scores."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+import pyarrow as pa
 
 from rankfold.data.examples import Example
 from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
+
+if TYPE_CHECKING:
+    # A task is imported to merge too, where nothing needs what takes seconds to import.
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ExampleT = TypeVar("ExampleT", bound=Example)
 Row = Mapping[str, Any]
@@ -39,13 +45,21 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Results:
-    """What a merged evaluation came to; `run_folder.py` says which file each part becomes."""
+class Merged:
+    """What a range of examples came to: UTF-8 lines for the files in `results/`, in data set order.
 
-    predictions: Mapping[str, Any]
-    nbest: Iterable[Row]
-    details: Iterable[Row]
-    metrics: Mapping[str, Any]
+    No line holds a line break but the one at its end, and none holds NaN or infinity, so the files of all
+    ranges are joined byte by byte.
+
+    Attributes:
+        predictions: One `"id": value` an example, a member of the object in `predictions.json`.
+        nbest: One JSON object an example.
+        details: One JSON object an example: gold, predicted, their comparison. All scores come from here.
+    """
+
+    predictions: bytes
+    nbest: bytes
+    details: bytes
 
 
 class Task(ABC, Generic[ExampleT]):
@@ -56,12 +70,36 @@ class Task(ABC, Generic[ExampleT]):
         peft_task_type: PEFT's name for the task.
         unit_name: What one row of the evaluation is called in progress and messages.
         example_type: What the reader of this task's data yields.
+        merge_settings: Fields of the recipe's `evaluation` that only `merge` and `metrics` read.
+        metric_for_best_model: The metric that says which checkpoint is best, unless the recipe does; more
+            is better.
     """
 
     auto_class: ClassVar[str]
     peft_task_type: ClassVar[str]
     unit_name: ClassVar[Literal["window", "text"]]
     example_type: type[ExampleT]
+    merge_settings: ClassVar[frozenset[str]]
+    metric_for_best_model: ClassVar[str]
+
+    @abstractmethod
+    def record_settings(self, recipe: Recipe) -> dict[str, str | int]:
+        """The settings that this task's records depend on besides model, data and batches.
+
+        Records are only merged where all of these are equal; what only `merge` reads is left out, so that
+        it may change afterwards.
+        """
+
+    def settle(self, recipe: Recipe, examples: Iterable[ExampleT]) -> Recipe:
+        """Fill in what the recipe leaves to the data, from all examples of the test set.
+
+        `merge` and `metrics` get what this returns: a range of examples does not show what the whole is.
+        """
+        return recipe
+
+    def model_config(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Values of the model's configuration that follow from the labels, such as the size of its head."""
+        return {}
 
     @abstractmethod
     def training_features(
@@ -111,10 +149,26 @@ class Task(ABC, Generic[ExampleT]):
     @abstractmethod
     def merge(
         self,
-        units: Sequence[tuple[Unit, bytes]],
+        payloads: Sequence[bytes],
         examples: Sequence[ExampleT],
-        features: Dataset,
+        features: pa.Table,
         recipe: Recipe,
         labels: Sequence[str],
-    ) -> Results:
-        """Fold every unit's records, each exactly once, into predictions and scores."""
+        *,
+        first_example: int,
+        first_row: int,
+    ) -> Merged:
+        """Fold the records of a range of examples into their predictions.
+
+        Args:
+            payloads: The payload of every work unit that holds a row of these examples, in order. The
+                outer ones may also hold rows of other examples, which do not count here.
+            examples: The examples of the range.
+            features: Their rows of the evaluation features, without the others.
+            first_example: Place of the first example in the data set.
+            first_row: Place of the first row in the data set.
+        """
+
+    @abstractmethod
+    def metrics(self, details: Iterable[Row], recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
+        """Score a data set from the details of all its examples, in order."""

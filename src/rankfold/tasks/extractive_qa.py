@@ -1,31 +1,32 @@
 """Extractive question answering: an encoder marks where in its context an answer starts and ends."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+import pyarrow as pa
 
 from rankfold.data.examples import QuestionExample
 from rankfold.data.windows import Window, answer_positions, make_windows
-from rankfold.evaluation.span_records import model_inputs, window_records
-from rankfold.metrics.load import load_metric
+from rankfold.json_lines import json_lines
+from rankfold.metrics.question_answering import answer_metrics_of
 from rankfold.metrics.squad import squad_scores
 from rankfold.nbest.candidates import rank_candidates
 from rankfold.nbest.finalise import finalise
+from rankfold.nbest.lines import nbest_lines, prediction_lines
 from rankfold.nbest.merge import MergeState
-from rankfold.nbest.predictions import Prediction, nbest_row, official_predictions
+from rankfold.nbest.predictions import Predictions, predictions
 from rankfold.nbest.records import records_from_bytes, records_to_bytes
 from rankfold.nbest.units import Unit
 from rankfold.nbest.windows import WindowTable
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Features, Results, Row, Task
+from rankfold.tasks.base import Features, Merged, Row, Task
 
-_IDEOGRAPH = re.compile(r"[㐀-䶿一-鿿]")
-"""SQuAD's word overlap means nothing for text without spaces; answers like this get CMRC's scores too."""
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class ExtractiveQA(Task[QuestionExample]):
@@ -35,6 +36,26 @@ class ExtractiveQA(Task[QuestionExample]):
     peft_task_type = "QUESTION_ANS"
     unit_name = "window"
     example_type = QuestionExample
+    merge_settings = frozenset(
+        {
+            "n_best_size",
+            "max_answer_length",
+            "version_2_with_negative",
+            "null_score_diff_threshold",
+            "num_bootstrap_resamples",
+        }
+    )
+    metric_for_best_model = "f1"
+
+    def record_settings(self, recipe: Recipe) -> dict[str, str | int]:
+        return {"n_best_size": recipe.evaluation.n_best_size}
+
+    def settle(self, recipe: Recipe, examples: Iterable[QuestionExample]) -> Recipe:
+        if recipe.evaluation.version_2_with_negative is not None:
+            return recipe
+        version_2 = not all(example.answers for example in examples)
+        evaluation = recipe.evaluation.model_copy(update={"version_2_with_negative": version_2})
+        return recipe.model_copy(update={"evaluation": evaluation})
 
     def training_features(
         self,
@@ -70,6 +91,10 @@ class ExtractiveQA(Task[QuestionExample]):
         return Features(columns)
 
     def collate(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+        import torch
+
+        from rankfold.evaluation.span_records import model_inputs
+
         inputs = model_inputs(rows, tokenizer)
         # On the left, padding moves every token to the right.
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])
@@ -89,6 +114,8 @@ class ExtractiveQA(Task[QuestionExample]):
         shard: str,
         advance: Callable[[int], None],
     ) -> bytes:
+        from rankfold.evaluation.span_records import window_records
+
         records = window_records(
             model,
             tokenizer,
@@ -103,35 +130,44 @@ class ExtractiveQA(Task[QuestionExample]):
 
     def merge(
         self,
-        units: Sequence[tuple[Unit, bytes]],
+        payloads: Sequence[bytes],
         examples: Sequence[QuestionExample],
-        features: Dataset,
+        features: pa.Table,
         recipe: Recipe,
         labels: Sequence[str],
-    ) -> Results:
-        parts = [records_from_bytes(payload, where=f"unit {unit.index}") for unit, payload in units]
+        *,
+        first_example: int,
+        first_row: int,
+    ) -> Merged:
+        evaluation = recipe.evaluation
+        version_2 = bool(evaluation.version_2_with_negative)
+        state = MergeState.of([records_from_bytes(payload, where="a work unit") for payload in payloads])
+        place = range(first_example, first_example + len(examples))
         ranking = rank_candidates(
-            MergeState.of(parts),
-            _window_table(features),
-            num_examples=len(examples),
-            n_best_size=recipe.evaluation.n_best_size,
-            max_answer_length=recipe.evaluation.max_answer_length,
+            state.of_examples(place),
+            _window_table(features, first_row),
+            examples=place,
+            n_best_size=evaluation.n_best_size,
+            max_answer_length=evaluation.max_answer_length,
         )
-        version_2 = recipe.evaluation.version_2_with_negative
-        if version_2 is None:
-            version_2 = not all(example.answers for example in examples)
-        predictions = finalise(
+        answers = finalise(
             ranking,
-            examples,
             version_2_with_negative=version_2,
-            null_score_diff_threshold=recipe.evaluation.null_score_diff_threshold,
+            null_score_diff_threshold=evaluation.null_score_diff_threshold,
         )
-        answers = official_predictions(predictions)
-        return Results(
-            predictions=answers,
-            nbest=map(nbest_row, predictions),
-            details=_details(predictions, examples, version_2),
-            metrics=_metrics(answers, examples, version_2),
+        predicted = predictions(answers, examples)
+        return Merged(
+            predictions=prediction_lines(predicted.texts, examples),
+            nbest=nbest_lines(answers, examples),
+            details=json_lines(_details(predicted, examples, version_2)),
+        )
+
+    def metrics(self, details: Iterable[Row], recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
+        return answer_metrics_of(
+            details,
+            version_2_with_negative=bool(recipe.evaluation.version_2_with_negative),
+            resamples=recipe.evaluation.num_bootstrap_resamples,
+            seed=recipe.seed,
         )
 
 
@@ -144,12 +180,12 @@ def _columns(windows: Sequence[Window]) -> dict[str, list[Any]]:
     return columns
 
 
-def _window_table(features: Dataset) -> WindowTable:
+def _window_table(features: pa.Table, first_row: int) -> WindowTable:
     """Read the columns straight from Arrow, without a Python object a token."""
     starts, ends = (_column(features, name) for name in ("offset_starts", "offset_ends"))
     lengths = np.diff(starts.offsets.to_numpy())
     return WindowTable(
-        window_id=np.arange(len(features), dtype=np.int64),
+        window_id=np.arange(first_row, first_row + len(features), dtype=np.int64),
         example_index=_column(features, "example").to_numpy().astype(np.int64),
         offsets=np.stack([side.flatten().to_numpy() for side in (starts, ends)], axis=1).astype(np.int32),
         row_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -157,50 +193,26 @@ def _window_table(features: Dataset) -> WindowTable:
     )
 
 
-def _column(features: Dataset, name: str) -> Any:
-    return features.data.table.column(name).combine_chunks()
+def _column(features: pa.Table, name: str) -> Any:
+    return features.column(name).combine_chunks()
 
 
 def _details(
-    predictions: Sequence[Prediction], examples: Sequence[QuestionExample], version_2: bool
-) -> list[Mapping[str, Any]]:
-    scores = squad_scores(
-        official_predictions(predictions), examples, version_2_with_negative=version_2
-    ).per_example
-    return [
-        {
+    predicted: Predictions, examples: Sequence[QuestionExample], version_2: bool
+) -> Iterator[Mapping[str, Any]]:
+    texts = {example.id: text for example, text in zip(examples, predicted.texts, strict=True)}
+    scores = squad_scores(texts, examples, version_2_with_negative=version_2).per_example
+    for row, example in enumerate(examples):
+        yield {
             "id": example.id,
             "question": example.question,
             "context": example.context,
             "answers": [{"text": a.text, "answer_start": a.answer_start} for a in example.answers],
-            "prediction": prediction.text,
-            "start": prediction.start,
-            "end": prediction.end,
-            "probability": prediction.probability,
+            "prediction": predicted.texts[row],
+            "start": predicted.starts[row],
+            "end": predicted.ends[row],
+            "probability": predicted.probabilities[row],
+            "null_score_difference": predicted.null_score_differences[row],
             "exact_match": scores[example.id].exact_match,
             "f1": scores[example.id].f1,
         }
-        for prediction, example in zip(predictions, examples, strict=True)
-    ]
-
-
-def _metrics(
-    answers: Mapping[str, str], examples: Sequence[QuestionExample], version_2: bool
-) -> dict[str, float]:
-    predictions = [{"id": key, "prediction_text": text} for key, text in answers.items()]
-    references = [
-        {
-            "id": example.id,
-            "answers": {
-                "text": [answer.text for answer in example.answers],
-                "answer_start": [answer.answer_start for answer in example.answers],
-            },
-        }
-        for example in examples
-    ]
-    squad = load_metric("rankfold_squad_v2" if version_2 else "rankfold_squad")
-    metrics: dict[str, float] = squad.compute(predictions=predictions, references=references)
-    if not version_2 and any(_IDEOGRAPH.search(a.text) for e in examples for a in e.answers):
-        cmrc = load_metric("rankfold_cmrc").compute(predictions=predictions, references=references)
-        metrics |= {f"cmrc_{name}": value for name, value in cmrc.items() if name != "total"}
-    return metrics

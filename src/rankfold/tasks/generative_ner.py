@@ -1,34 +1,32 @@
 """Entity recognition by a language model that writes the entities of a text as JSON."""
 
-import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from __future__ import annotations
 
-from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from rankfold.data.chat import chat_ids, prompt_ids, stop_ids
 from rankfold.data.collate import IGNORED_LABEL, attention_mask, pad
-from rankfold.data.examples import EntityExample, Span
-from rankfold.entities.align import align
-from rankfold.entities.candidates import (
-    ScoredSequence,
-    SpanCandidate,
-    best_sequence,
-    nbest_row,
-    span_candidates,
-)
-from rankfold.entities.parse import GeneratedEntity, parse_entities
-from rankfold.entities.prompt import Wording, answer_text, messages, wording
+from rankfold.data.examples import EntityExample
+from rankfold.entities.candidates import Mode, ScoredSequence, TextReading, nbest_row, read_sequences
+from rankfold.entities.prompt import answer_text, messages, wording
+from rankfold.entities.rows import details_row, prediction_rows
 from rankfold.errors import DataError, NumericalError
-from rankfold.evaluation.generation import GeneratedSequence, generate
 from rankfold.evaluation.sequences import sequences_by_example, sequences_to_bytes
-from rankfold.metrics.entities import count_entities, example_f1
-from rankfold.metrics.load import load_metric
+from rankfold.json_lines import json_lines, member_lines
+from rankfold.metrics.entities import count_entities, entity_metrics_of, example_f1
 from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Features, Results, Row, Task
+from rankfold.tasks.base import Features, Merged, Row, Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from rankfold.evaluation.generation import GeneratedSequence
 
 
 class GenerativeNER(Task[EntityExample]):
@@ -38,6 +36,19 @@ class GenerativeNER(Task[EntityExample]):
     peft_task_type = "CAUSAL_LM"
     unit_name = "text"
     example_type = EntityExample
+    merge_settings = frozenset({"n_best_size", "num_bootstrap_resamples"})
+    metric_for_best_model = "entity_f1"
+
+    def record_settings(self, recipe: Recipe) -> dict[str, str | int]:
+        evaluation = recipe.evaluation
+        return {
+            "max_new_tokens": evaluation.max_new_tokens,
+            "num_return_sequences": evaluation.num_return_sequences,
+            "num_beams": evaluation.num_beams,
+            "do_sample": int(evaluation.do_sample),
+            "temperature": str(evaluation.temperature),
+            "top_p": str(evaluation.top_p),
+        }
 
     def training_features(
         self,
@@ -113,6 +124,8 @@ class GenerativeNER(Task[EntityExample]):
         shard: str,
         advance: Callable[[int], None],
     ) -> bytes:
+        from rankfold.evaluation.generation import generate
+
         sequences: list[GeneratedSequence] = []
         for batch in generate(
             model,
@@ -129,112 +142,62 @@ class GenerativeNER(Task[EntityExample]):
 
     def merge(
         self,
-        units: Sequence[tuple[Unit, bytes]],
+        payloads: Sequence[bytes],
         examples: Sequence[EntityExample],
-        features: Dataset,
+        features: pa.Table,
         recipe: Recipe,
         labels: Sequence[str],
-    ) -> Results:
-        sequences = sequences_by_example(payload for _, payload in units)
-        read = [_read(example, sequences[index], recipe, labels) for index, example in enumerate(examples)]
-        return Results(
-            predictions={one.example.id: one.prediction() for one in read},
-            nbest=(nbest_row(one.example.id, one.example.text, one.candidates) for one in read),
-            details=(one.details() for one in read),
-            metrics=_metrics(read, labels),
-        )
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """What was made of one example's generated sequences."""
-
-    example: EntityExample
-    generated: tuple[str, ...]
-    predicted: tuple[Span, ...]
-    invented: tuple[GeneratedEntity, ...]
-    parse_failure: bool
-    candidates: tuple[SpanCandidate, ...]
-
-    def prediction(self) -> list[dict[str, Any]]:
-        """The example's entry in predictions.json."""
-        text = self.example.text
-        return [
-            {
-                "text": text[span.start : span.end],
-                "label": span.label,
-                "start": span.start,
-                "end": span.end,
-            }
-            for span in self.predicted
+        *,
+        first_example: int,
+        first_row: int,
+    ) -> Merged:
+        mode: Mode = "samples" if recipe.evaluation.do_sample else "beams"
+        sequences, words = sequences_by_example(payloads), wording(recipe.prompt)
+        read = [
+            (
+                example,
+                index,
+                read_sequences(sequences[index], example.text, mode=mode, words=words, labels=labels),
+            )
+            for index, example in enumerate(examples, start=first_example)
         ]
-
-    def details(self) -> dict[str, Any]:
-        scores = {candidate.span: candidate.score for candidate in self.candidates}
-        counts = count_entities(
-            self.example.entities,
-            self.predicted,
-            invented_labels=[entity.label for entity in self.invented],
-            parse_failure=self.parse_failure,
+        n_best_size = recipe.evaluation.n_best_size
+        return Merged(
+            predictions=member_lines(
+                (example.id, prediction_rows(example.text, reading.predicted)) for example, _, reading in read
+            ),
+            nbest=json_lines(
+                nbest_row(example.id, example.text, reading.candidates[:n_best_size], mode=mode)
+                for example, _, reading in read
+            ),
+            details=json_lines(
+                _details(example, reading, sequences[index]) for example, index, reading in read
+            ),
         )
-        return {
-            "id": self.example.id,
-            "text": self.example.text,
-            "gold": [[span.start, span.end, span.label] for span in self.example.entities],
-            "predicted": [[span.start, span.end, span.label, scores.get(span)] for span in self.predicted],
-            "invented": [{"text": entity.text, "label": entity.label} for entity in self.invented],
-            "parse_failure": self.parse_failure,
-            "f1": example_f1(counts),
-            "generated": list(self.generated),
-        }
+
+    def metrics(self, details: Iterable[Row], recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
+        return entity_metrics_of(
+            details, labels, resamples=recipe.evaluation.num_bootstrap_resamples, seed=recipe.seed
+        )
 
 
-def _read(
-    example: EntityExample,
-    sequences: Sequence[ScoredSequence],
-    recipe: Recipe,
-    labels: Collection[str],
-) -> _Reading:
-    words: Wording = wording(recipe.prompt)
-    best = best_sequence(sequences)
-    parsed = parse_entities(best.text, words)
-    aligned = align(parsed.entities, example.text, labels)
-    candidates = span_candidates(
-        sequences,
-        example.text,
-        mode="samples" if recipe.evaluation.do_sample else "beams",
-        words=words,
-        labels=labels,
-        n_best_size=recipe.evaluation.n_best_size,
+def _details(
+    example: EntityExample, reading: TextReading, sequences: Sequence[ScoredSequence]
+) -> dict[str, Any]:
+    counts = count_entities(
+        example.entities,
+        [one.span for one in reading.predicted],
+        invented_labels=[entity.label for entity in reading.invented],
+        parse_failure=reading.parse_failure,
     )
-    return _Reading(
-        example=example,
-        generated=tuple(sequence.text for sequence in sequences),
-        predicted=tuple(sorted({place.span for place in aligned.spans})),
-        invented=aligned.invented,
-        parse_failure=parsed.failure,
-        candidates=candidates,
+    return details_row(
+        example,
+        reading.predicted,
+        example_f1(counts),
+        invented=reading.invented,
+        parse_failure=reading.parse_failure,
+        generated=[sequence.text for sequence in sequences],
     )
-
-
-def _metrics(read: Sequence[_Reading], labels: Sequence[str]) -> dict[str, Any]:
-    metrics: dict[str, Any] = load_metric("rankfold_entities").compute(
-        predictions=[
-            {
-                "entities": _as_rows(one.predicted),
-                "invented_labels": [entity.label for entity in one.invented],
-                "parse_failure": one.parse_failure,
-            }
-            for one in read
-        ],
-        references=[{"entities": _as_rows(one.example.entities)} for one in read],
-        labels=tuple(labels),
-    )
-    return metrics
-
-
-def _as_rows(spans: Sequence[Span]) -> list[dict[str, Any]]:
-    return [{"start": span.start, "end": span.end, "label": span.label} for span in spans]
 
 
 def _check_finite(batch: Sequence[GeneratedSequence], unit: Unit, shard: str) -> None:

@@ -7,21 +7,24 @@ import torch
 from transformers import TrainingArguments
 
 from rankfold.recipe.schema import Recipe, Train
+from rankfold.recipe.steps import evaluation_steps
 from rankfold.training.deepspeed import deepspeed_configuration
 
 PASSED_AS_THEY_ARE = (
     "bf16",
     "dataloader_num_workers",
+    "eval_strategy",
     "fp16",
     "gradient_accumulation_steps",
+    "greater_is_better",
     "learning_rate",
+    "load_best_model_at_end",
     "logging_steps",
     "lr_scheduler_type",
     "max_grad_norm",
     "num_train_epochs",
     "optim",
     "per_device_train_batch_size",
-    "save_steps",
     "save_total_limit",
     "train_sampling_strategy",
     "warmup_steps",
@@ -35,13 +38,29 @@ RENAMED = {
 }
 
 HANDLED_ELSEWHERE = {
+    "early_stopping_patience": "fine_tune: EarlyStoppingCallback",
+    "early_stopping_threshold": "fine_tune: EarlyStoppingCallback",
+    "eval_steps": "below: save_steps where empty",
     "head_learning_rate": "FineTuningTrainer.create_optimizer",
     "max_steps": "below: TrainingArguments wants -1 for none",
+    "metric_for_best_model": "below: the task's own where empty",
+    "save_steps": "below: the best model must have been saved; and fine_tune: SaveStepsCallback",
 }
 
+_METRIC_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
+"""Schedules that follow a metric and, left alone, take it for a loss."""
 
-def training_arguments(recipe: Recipe, *, output_dir: Path, run_id: str) -> TrainingArguments:
+
+def training_arguments(
+    recipe: Recipe, *, output_dir: Path, run_id: str, task_metric: str
+) -> TrainingArguments:
     """Build the arguments of one training stage; every field of `train` takes effect.
+
+    Args:
+        recipe: The whole recipe.
+        output_dir: Where checkpoints go.
+        run_id: The run's name in trackers.
+        task_metric: The metric that says which checkpoint is best, unless the recipe names one.
 
     Raises:
         RecipeError: transformers knows no such optimizer, schedule or precision here.
@@ -54,7 +73,6 @@ def training_arguments(recipe: Recipe, *, output_dir: Path, run_id: str) -> Trai
         seed=recipe.seed,
         data_seed=recipe.seed,
         max_steps=train.max_steps or -1,
-        save_strategy="steps",
         logging_first_step=True,
         # The filter would put an average in place of a NaN loss, and nobody would hear of it.
         logging_nan_inf_filter=False,
@@ -68,6 +86,9 @@ def training_arguments(recipe: Recipe, *, output_dir: Path, run_id: str) -> Trai
         # With an adapter every trainable weight is used in every step.
         ddp_find_unused_parameters=False,
         deepspeed=deepspeed_configuration(recipe),
+        # Early stopping goes on counting where it was interrupted.
+        restore_callback_states_from_checkpoint=True,
+        **_evaluation(train, task_metric),
         **{name: getattr(train, name) for name in PASSED_AS_THEY_ARE},
         **_renamed(train),
     )
@@ -75,6 +96,25 @@ def training_arguments(recipe: Recipe, *, output_dir: Path, run_id: str) -> Trai
 
 def _renamed(train: Train) -> dict[str, Any]:
     return {theirs: getattr(train, ours) for ours, theirs in RENAMED.items()}
+
+
+def _evaluation(train: Train, task_metric: str) -> dict[str, Any]:
+    """When to evaluate and save, and which metric counts."""
+    if train.eval_strategy == "no":
+        return {"save_strategy": "steps", "save_steps": train.save_steps}
+    eval_steps = evaluation_steps(train)
+    name = train.metric_for_best_model or task_metric
+    chosen: dict[str, Any] = {
+        "eval_steps": eval_steps,
+        # As in metrics.json; people who know transformers may write its prefix.
+        "metric_for_best_model": name.removeprefix("eval_"),
+    }
+    if train.lr_scheduler_type in _METRIC_SCHEDULES:
+        chosen["lr_scheduler_kwargs"] = {"mode": "max" if train.greater_is_better else "min"}
+    if not train.load_best_model_at_end:
+        return {**chosen, "save_strategy": "steps", "save_steps": train.save_steps}
+    # The best model can be loaded only if every evaluation left a checkpoint.
+    return {**chosen, "save_strategy": train.eval_strategy, "save_steps": eval_steps}
 
 
 def _check_all_used() -> None:

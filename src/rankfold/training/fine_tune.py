@@ -1,30 +1,36 @@
 """One training run: model, adapter, Trainer, and the model it leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, set_seed
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.trainer_utils import TrainOutput
 
 from rankfold.errors import OperationalError
 from rankfold.modeling.adapters import add_adapter, count_parameters
 from rankfold.modeling.load import load_model
-from rankfold.recipe.schema import Recipe
-from rankfold.recipe.steps import global_batch_size, optimizer_steps
+from rankfold.recipe.schema import Recipe, Train
+from rankfold.recipe.steps import global_batch_size
 from rankfold.run_folder import RunFolder, job_name
 from rankfold.tasks.base import Task
 from rankfold.training.arguments import training_arguments
+from rankfold.training.callbacks import ProgressCallback, SaveStepsCallback
+from rankfold.training.checkpoints import CompleteMarkerCallback, newest_complete_checkpoint
 from rankfold.training.deepspeed import prepare_deepspeed
 from rankfold.training.save import save_model
-from rankfold.training.trainer import (
-    CompleteMarkerCallback,
-    FineTuningTrainer,
-    ProgressCallback,
-    newest_complete_checkpoint,
-)
+from rankfold.training.trainer import FineTuningTrainer
+from rankfold.training.validation import Validation, ValidationSet
 
 
 def fine_tune(
@@ -36,24 +42,31 @@ def fine_tune(
     tokenizer: PreTrainedTokenizerBase,
     features: Dataset,
     world_size: int,
+    labels: Sequence[str] = (),
+    validation: ValidationSet | None = None,
 ) -> dict[str, Any]:
     """Train and save; return the summary. Every rank calls this.
 
+    Args:
+        run: Where checkpoints, progress and the model go.
+        recipe: The whole recipe.
+        task: The recipe's task.
+        base: Folder of the model to start from.
+        tokenizer: The model's tokenizer, as prepare left it.
+        features: The task's training features.
+        world_size: How many ranks the job has.
+        labels: The run's labels, as prepare found them.
+        validation: What to evaluate along the way; None where the recipe's eval_strategy is no.
+
     Raises:
         ModelError: The model cannot be loaded, or has none of the adapter's layers.
-        NumericalError: The loss became NaN or infinite.
+        NumericalError: The loss became NaN or infinite, or an evaluation met either.
         OperationalError: The ranks do not see each other, or the saved model is not whole.
+        RecipeError: The task has no metric of the name `metric_for_best_model`.
     """
-    prepare_deepspeed(recipe)
-    # The arguments start the process group, which ZeRO-3 needs while the model is built.
-    arguments = training_arguments(recipe, output_dir=run.checkpoints, run_id=run.run_id)
-    if arguments.world_size != world_size:
-        raise OperationalError(
-            f"this rank sees {arguments.world_size} ranks, but the job has {world_size}",
-            remedy="Each rank would train a model of its own. Report this with the rank's log.",
-        )
+    arguments = _arguments(run, recipe, task, world_size)
     set_seed(recipe.seed)
-    loaded = load_model(base, recipe.model, task.auto_class)
+    loaded = load_model(base, recipe.model, task.auto_class, task.model_config(labels))
     uses_cache = getattr(loaded.model.config, "use_cache", False)
     model = _trainable(loaded.model, recipe, task)
     trainer = FineTuningTrainer(
@@ -63,17 +76,43 @@ def fine_tune(
         data_collator=lambda rows: task.collate(rows, tokenizer),
         head_learning_rate=recipe.train.head_learning_rate,
         new_parameters=loaded.new_parameters,
-        callbacks=[ProgressCallback(run.progress(job_name("train"))), CompleteMarkerCallback()],
+        validation=Validation(task, recipe, tokenizer, labels, validation) if validation else None,
+        callbacks=_callbacks(run, recipe.train),
     )
     # ProgressCallback says the same in words.
     trainer.remove_callback(PrinterCallback)
-    total_steps = optimizer_steps(recipe.train, num_rows=len(features), world_size=world_size)
-    checkpoint = newest_complete_checkpoint(run.checkpoints, total_steps=total_steps)
+    checkpoint = newest_complete_checkpoint(run.checkpoints)
     output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     # The Trainer turned the cache of keys and values off, but generating wants it.
     loaded.model.config.use_cache = uses_cache
     save_model(trainer, tokenizer, run.model)
     return _summary(output, trainer, model, recipe)
+
+
+def _arguments(run: RunFolder, recipe: Recipe, task: Task[Any], world_size: int) -> TrainingArguments:
+    """Start the process group, which ZeRO-3 needs while the model is built."""
+    prepare_deepspeed(recipe)
+    arguments = training_arguments(
+        recipe, output_dir=run.checkpoints, run_id=run.run_id, task_metric=task.metric_for_best_model
+    )
+    if arguments.world_size != world_size:
+        raise OperationalError(
+            f"this rank sees {arguments.world_size} ranks, but the job has {world_size}",
+            remedy="Each rank would train a model of its own. Report this with the rank's log.",
+        )
+    return arguments
+
+
+def _callbacks(run: RunFolder, train: Train) -> list[TrainerCallback]:
+    callbacks = [
+        ProgressCallback(run.progress(job_name("train"))),
+        SaveStepsCallback(train.save_steps),
+        CompleteMarkerCallback(),
+    ]
+    if train.early_stopping_patience is not None:
+        patience, threshold = train.early_stopping_patience, train.early_stopping_threshold
+        callbacks.append(EarlyStoppingCallback(patience, threshold))
+    return callbacks
 
 
 def _trainable(model: PreTrainedModel, recipe: Recipe, task: Task[Any]) -> PreTrainedModel | PeftModel:
@@ -104,4 +143,14 @@ def _summary(
         "trainable_parameters": trainable,
         "total_parameters": total,
         "log_history": [entry for entry in history if "loss" in entry],
+        "eval_history": [entry for entry in map(_evaluation, history) if entry],
+        "metric_for_best_model": arguments.metric_for_best_model,
+        "best_metric": trainer.state.best_metric,
+        "best_step": trainer.state.best_global_step,
     }
+
+
+def _evaluation(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What one evaluation found, by the metrics' own names; empty for a log entry of another kind."""
+    metrics = {name.removeprefix("eval_"): value for name, value in entry.items() if name.startswith("eval_")}
+    return {"step": entry["step"], "epoch": entry["epoch"], **metrics} if metrics else {}

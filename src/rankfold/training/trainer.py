@@ -1,28 +1,31 @@
-"""transformers' Trainer with a learning rate for new heads, progress, and checkpoints that are whole."""
+"""transformers' Trainer with a learning rate for new heads and this project's own evaluation."""
 
-import math
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerControl
 
-from rankfold import atomic
-from rankfold.distributed import barrier
-from rankfold.errors import NumericalError
-from rankfold.progress import Progress
-
-COMPLETE_MARKER = "COMPLETE"
+from rankfold.errors import RecipeError
+from rankfold.training.validation import Validation
 
 
 class FineTuningTrainer(Trainer):  # type: ignore[misc]
     """The Trainer, with `head_learning_rate` for parameters that the model's files did not hold."""
 
-    def __init__(self, *, head_learning_rate: float | None, new_parameters: frozenset[str], **options: Any):
-        super().__init__(**options)
+    def __init__(
+        self,
+        *,
+        head_learning_rate: float | None,
+        new_parameters: frozenset[str],
+        validation: Validation | None = None,
+        **options: Any,
+    ):
+        # The Trainer only wants to know that there is a data set where it is to evaluate.
+        super().__init__(eval_dataset=validation.set.features if validation else None, **options)
         self._head_learning_rate = head_learning_rate
         self._new_parameters = new_parameters
+        self._validation = validation
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> Optimizer:
         """Build the Trainer's optimizer, then give the new head groups of its own."""
@@ -35,6 +38,31 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
             }
             split_groups(optimizer, head, self._head_learning_rate)
         return optimizer
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Score the validation set; the Trainer's own would gather every rank's logits.
+
+        Raises:
+            NumericalError: The model gave NaN or infinity.
+            RecipeError: The task has no metric of the name that says which checkpoint is best.
+        """
+        if self._validation is None or eval_dataset is not None:
+            raise ValueError("this trainer evaluates its own validation set, and has to be given one")
+        found = self._validation.metrics(self.model)
+        wanted = self.args.metric_for_best_model
+        if wanted not in found:
+            raise RecipeError(
+                f'there is no metric "{wanted}"; there are {", ".join(found)}',
+                where="train.metric_for_best_model",
+                remedy="Name one of these.",
+            )
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        self.log(metrics)
+        handler = self.callback_handler
+        self.control: TrainerControl = handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
 
 def split_groups(optimizer: Optimizer, head: set[int], head_learning_rate: float) -> None:
@@ -51,78 +79,3 @@ def split_groups(optimizer: Optimizer, head: set[int], head_learning_rate: float
 def _original_name(name: str) -> str:
     """Undo the names that PEFT gives to a head that is trained in full beside an adapter."""
     return name.removeprefix("base_model.model.").replace(".modules_to_save.default", "")
-
-
-class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Writes progress for the run's watchers and refuses to go on from a loss that is not a number."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._progress: Progress | None = None
-        self._loss: float | None = None
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if state.is_world_process_zero:
-            self._progress = Progress(self._path, "train", "step", state.max_steps, first=state.global_step)
-            self._progress.update(state.global_step)
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is None:
-            return
-        if not math.isfinite(loss):
-            raise NumericalError(
-                f"the training loss is {loss}",
-                where=f"step {state.global_step}",
-                remedy="Lower train.learning_rate, or train in bf16 or float32 rather than fp16.",
-            )
-        self._loss = float(loss)
-        if state.is_world_process_zero:
-            rate = (logs or {}).get("learning_rate", 0.0)
-            step = f"step {state.global_step}/{state.max_steps}"
-            print(f"{step}  loss {self._loss:.4f}  learning rate {rate:.2e}", flush=True)
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if self._progress is not None:
-            self._progress.update(state.global_step, self._loss)
-
-
-class CompleteMarkerCallback(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint as complete once every rank has written its part."""
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        barrier()
-        if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            atomic.write_text(folder / COMPLETE_MARKER, f"{state.global_step}\n")
-
-
-def newest_complete_checkpoint(checkpoints: Path, *, total_steps: int) -> Path | None:
-    """Return the newest checkpoint to go on from; one without its marker is passed over, and said.
-
-    One at the last step is passed over too: the Trainer would train a step too many from it.
-    """
-    found = []
-    for folder in checkpoints.glob("checkpoint-*"):
-        number = folder.name.removeprefix("checkpoint-")
-        if not number.isdecimal():
-            continue
-        step = int(number)
-        if not (folder / COMPLETE_MARKER).is_file():
-            print(f"passing over {folder.name}: it was not written completely", flush=True)
-        elif step < total_steps:
-            found.append((step, folder))
-    return max(found)[1] if found else None

@@ -94,15 +94,69 @@ def test_a_line_with_one_column_is_an_error(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("tag", ["S-person", "person", "B-", "B_person", "o"])
-def test_a_tag_that_is_not_bio_is_an_error(tmp_path: Path, tag: str) -> None:
+@pytest.mark.parametrize("tag", ["X-person", "person", "B-", "B_person", "o", "O-person", "-person"])
+def test_a_tag_of_no_scheme_is_an_error_that_names_the_letters(tmp_path: Path, tag: str) -> None:
     source = write(tmp_path, f"Ann\t{tag}\n")
     with pytest.raises(DataError) as caught:
         read_examples(source)
     assert str(caught.value) == (
-        f"{source.path}:1: the tag {tag!r} is none of O, B-LABEL, I-LABEL\n"
-        "  → Write the tags in the BIO scheme, in the last column."
+        f"{source.path}:1: the tag {tag!r} is neither O nor LETTER-LABEL with one of the letters "
+        "B, I, M, E, L, S, U\n"
+        "  → Write the tags in the scheme BIO, BIOES, BMES or BILOU, in the last column."
     )
+
+
+TOKENS = ["Ann", "Lee", "Ray", "in", "New", "Ulm", "Bob"]
+SCHEMES = {
+    "BIO": ["B-person", "I-person", "I-person", "O", "B-place", "I-place", "B-person"],
+    "BIOES": ["B-person", "I-person", "E-person", "O", "B-place", "E-place", "S-person"],
+    "BMES": ["B-person", "M-person", "E-person", "O", "B-place", "E-place", "S-person"],
+    "BILOU": ["B-person", "I-person", "L-person", "O", "B-place", "L-place", "U-person"],
+}
+
+
+def write_tags(folder: Path, tokens: list[str], tags: list[str], line_end: str = "\n") -> Source:
+    lines = [f"{token}\t{tag}{line_end}" for token, tag in zip(tokens, tags, strict=True)]
+    (folder / "data.conll").write_bytes("".join(lines).encode())
+    return Source(path=str(folder / "data.conll"), format="conll")
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("tags", SCHEMES.values(), ids=SCHEMES)
+def test_every_scheme_says_the_same_by_its_letters(tmp_path: Path, tags: list[str], line_end: str) -> None:
+    result = read_examples(write_tags(tmp_path, TOKENS, tags, line_end))
+    assert surfaces(result.examples[0]) == [
+        ("Ann Lee Ray", "person"),
+        ("New Ulm", "place"),
+        ("Bob", "person"),
+    ]
+    assert result.repaired == {}
+
+
+@pytest.mark.parametrize(
+    ("tags", "entities", "repaired"),
+    [
+        # An end, or an inside, of nothing.
+        (["O", "E-x", "O"], ["b"], {"end_tag_starts_an_entity": 1}),
+        (["B-x", "E-y", "S-x"], ["a", "b", "c"], {"entity_left_open": 1, "end_tag_starts_an_entity": 1}),
+        (["M-x", "E-x", "O"], ["a b"], {"inside_tag_starts_an_entity": 1}),
+        # After its end an entity does not go on.
+        (["B-x", "E-x", "I-x"], ["a b", "c"], {"inside_tag_starts_an_entity": 1, "entity_left_open": 1}),
+        (["S-x", "E-x", "O"], ["a", "b"], {"end_tag_starts_an_entity": 1}),
+        # No end.
+        (["B-x", "O", "S-x"], ["a", "c"], {"entity_left_open": 1}),
+        (["B-x", "S-x", "B-x"], ["a", "b", "c"], {"entity_left_open": 2}),
+        (["B-x", "B-x", "E-x"], ["a", "b c"], {"entity_left_open": 1}),
+        # Without end and single tags that is no mistake.
+        (["B-x", "B-x", "I-x"], ["a", "b c"], {}),
+    ],
+)
+def test_what_breaks_a_scheme_is_repaired_and_counted(
+    tmp_path: Path, tags: list[str], entities: list[str], repaired: dict[str, int]
+) -> None:
+    result = read_examples(write_tags(tmp_path, ["a", "b", "c"], tags))
+    assert [surface for surface, _ in surfaces(result.examples[0])] == entities
+    assert result.repaired == repaired
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
 """Splits: a partition, the same everywhere, with no context on both sides."""
 
+from typing import TypeVar
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankfold.data.examples import Answer, EntityExample, QuestionExample
-from rankfold.data.split import shuffle, split_examples, take
+from rankfold.data.examples import Answer, EntityExample, Example, QuestionExample
+from rankfold.data.split import Sides, hold_out, shuffle, split_examples, take
 from rankfold.errors import DataError
 from rankfold.recipe.schema import Split
+
+ExampleT = TypeVar("ExampleT", bound=Example)
 
 
 def texts(count: int) -> list[EntityExample]:
@@ -23,13 +27,21 @@ def questions(contexts: list[int]) -> list[QuestionExample]:
 
 # The order of the first ten numbers of random.Random(42), from 0.025 (second) to 0.892 (seventh).
 def test_a_seed_gives_these_sides_on_every_machine_and_python() -> None:
-    train, test = split_examples(texts(10), Split(train=0.7, test=0.3, seed=42))
-    assert [example.id for example in train] == ["1", "9", "7", "3", "2", "8", "0"]
-    assert [example.id for example in test] == ["5", "4", "6"]
+    sides = split_examples(texts(10), Split(train=0.7, test=0.3, seed=42))
+    assert [example.id for example in sides.train] == ["1", "9", "7", "3", "2", "8", "0"]
+    assert [example.id for example in sides.test] == ["5", "4", "6"]
+    assert sides.validation == ()
+
+
+def test_a_validation_set_is_cut_from_the_end_of_what_would_be_trained_on() -> None:
+    sides = split_examples(texts(10), Split(train=0.5, validation=0.2, test=0.3, seed=42))
+    assert [example.id for example in sides.train] == ["1", "9", "7", "3", "2"]
+    assert [example.id for example in sides.validation] == ["8", "0"]
+    assert [example.id for example in sides.test] == ["5", "4", "6"]
 
 
 def test_another_seed_gives_other_sides() -> None:
-    first, second = (split_examples(texts(100), Split(seed=seed))[1] for seed in (1, 2))
+    first, second = (split_examples(texts(100), Split(seed=seed)).test for seed in (1, 2))
     assert first != second
 
 
@@ -40,35 +52,61 @@ def test_the_sides_are_a_partition_of_exact_sizes(count: int, share: float, seed
         with pytest.raises(DataError):
             split_examples(examples, Split(train=share, test=1 - share, seed=seed))
         return
-    train, test = split_examples(examples, Split(train=share, test=1 - share, seed=seed))
-    assert len(train) == round(count * share)
-    assert sorted(train + test, key=lambda example: int(example.id)) == examples
+    sides = split_examples(examples, Split(train=share, test=1 - share, seed=seed))
+    assert len(sides.train) == round(count * share)
+    assert sorted(everything(sides), key=lambda example: int(example.id)) == examples
 
 
 def test_shares_below_one_leave_the_rest_out() -> None:
-    train, test = split_examples(texts(10), Split(train=0.5, test=0.2))
-    assert (len(train), len(test)) == (5, 2)
-    assert not set(train) & set(test)
+    sides = split_examples(texts(10), Split(train=0.5, validation=0.1, test=0.2))
+    assert (len(sides.train), len(sides.validation), len(sides.test)) == (5, 1, 2)
+    assert len(set(everything(sides))) == 8
+
+
+def everything(sides: Sides[ExampleT]) -> list[ExampleT]:
+    return [*sides.train, *sides.validation, *sides.test]
 
 
 @given(contexts=st.lists(st.integers(0, 8), min_size=2, max_size=40), seed=st.integers(0, 5))
-def test_no_context_is_on_both_sides_and_no_question_is_lost(contexts: list[int], seed: int) -> None:
+def test_no_context_is_on_two_sides_and_no_question_is_lost(contexts: list[int], seed: int) -> None:
     examples = questions(contexts)
-    split = Split(train=0.5, test=0.5, seed=seed)
+    split = Split(train=0.5, validation=0.25, test=0.25, seed=seed)
     try:
-        train, test = split_examples(examples, split)
+        sides = split_examples(examples, split)
     except DataError:
         largest = max(contexts.count(context) for context in contexts)
-        assert largest >= len(contexts) / 2
+        assert len(contexts) < 4 or largest >= len(contexts) / 4
         return
-    assert not {example.context for example in train} & {example.context for example in test}
-    assert sorted(train + test, key=lambda example: int(example.id)) == examples
+    contexts_of = [{e.context for e in side} for side in (sides.train, sides.validation, sides.test)]
+    assert sum(map(len, contexts_of)) == len(set.union(*contexts_of))
+    assert sorted(everything(sides), key=lambda example: int(example.id)) == examples
+
+
+@given(
+    contexts=st.lists(st.integers(0, 30), min_size=8, max_size=40),
+    validation=st.integers(1, 7),
+    unused=st.integers(0, 4),
+    seed=st.integers(0, 5),
+)
+def test_what_goes_to_validation_comes_from_training_and_the_test_set_stays(
+    contexts: list[int], validation: int, unused: int, seed: int
+) -> None:
+    examples = questions(contexts)
+    test = (8 - unused) / 16  # sixteenths add up exactly
+    try:
+        without = split_examples(examples, Split(train=0.5, test=test, seed=seed))
+        shares = {"train": 0.5 - validation / 16, "validation": validation / 16, "test": test}
+        sides = split_examples(examples, Split(**shares, seed=seed))
+    except DataError:
+        return
+    assert sides.test == without.test
+    assert sides.train + sides.validation == without.train
 
 
 def test_sides_of_questions_are_as_near_to_their_shares_as_contexts_allow() -> None:
     examples = questions([context for context in range(100) for _ in range(5)])
-    train, test = split_examples(examples, Split(train=0.9, test=0.1))
-    assert (len(train), len(test)) == (450, 50)
+    sides = split_examples(examples, Split(train=0.8, validation=0.1, test=0.1))
+    assert (len(sides.train), len(sides.validation), len(sides.test)) == (400, 50, 50)
 
 
 def test_a_side_without_examples_is_an_error_with_the_numbers() -> None:
@@ -78,6 +116,51 @@ def test_a_side_without_examples_is_an_error_with_the_numbers() -> None:
         "data.split: 4 examples in 4 groups, divided 0.9 to 0.1, give 4 for training and 0 for testing; "
         "both need at least one\n"
         "  → Use more data, other shares, or a `train` and a `test` file of their own."
+    )
+
+
+def test_a_validation_set_without_examples_is_an_error_too() -> None:
+    split = Split(train=0.8, validation=0.01, test=0.19)
+    with pytest.raises(DataError) as caught:
+        split_examples(texts(10), split)
+    assert str(caught.value).startswith(
+        "data.split: 10 examples in 10 groups, divided 0.8 to 0.01 to 0.19, give 8 for training, "
+        "0 for validation and 2 for testing; each needs at least one\n"
+    )
+
+
+@given(
+    contexts=st.lists(st.integers(0, 30), min_size=2, max_size=40),
+    share=st.floats(0.05, 0.95),
+    seed=st.integers(0, 5),
+)
+def test_what_is_held_out_shares_no_context_with_what_is_kept(
+    contexts: list[int], share: float, seed: int
+) -> None:
+    examples = questions(contexts)
+    try:
+        kept, held_out = hold_out(examples, share, seed)
+    except DataError:
+        largest = max(contexts.count(context) for context in contexts)
+        assert largest >= min(share, 1 - share) * len(contexts) or len(contexts) * min(share, 1 - share) <= 1
+        return
+    assert not {example.context for example in kept} & {example.context for example in held_out}
+    assert sorted(kept + held_out, key=lambda example: int(example.id)) == examples
+    assert hold_out(examples, share, seed) == (kept, held_out)
+
+
+def test_a_share_of_texts_is_held_out_to_the_example() -> None:
+    kept, held_out = hold_out(texts(20), 0.25, seed=1)
+    assert (len(kept), len(held_out)) == (15, 5)
+
+
+def test_a_share_too_small_to_hold_anything_out_is_an_error_with_the_numbers() -> None:
+    with pytest.raises(DataError) as caught:
+        hold_out(texts(4), 0.1, seed=1)
+    assert str(caught.value) == (
+        "data.split.validation: a share of 0.1 of 4 training examples in 4 groups leaves 4 for training and "
+        "0 for validation; both need at least one\n"
+        "  → Use more data, another share, or a file of its own in data.validation."
     )
 
 

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from models import recipe
 
-from rankfold.data.examples import EntityExample, QuestionExample
+from rankfold.data.examples import Answer, EntityExample, QuestionExample
+from rankfold.data.result import ReadResult
 from rankfold.data.splits import Splits, read_splits
 from rankfold.errors import DataError
+from rankfold.recipe.schema import Source
 
 
 def entities_file(path: Path, texts: list[str], *, label: str = "place") -> dict[str, Any]:
@@ -128,3 +130,109 @@ def test_a_v1_test_set_of_questions_without_answers_is_refused(tmp_path: Path) -
     evaluation = {"version_2_with_negative": False}
     with pytest.raises(DataError, match="no question of the test set has an answer"):
         read_splits(recipe("extractive_qa", data=data, evaluation=evaluation))
+
+
+EVALUATES = {"eval_strategy": "epoch"}
+
+
+@pytest.fixture
+def two_files(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "source": None,
+        "train": entities_file(tmp_path / "train.jsonl", [f"Ulm {index}" for index in range(20)]),
+        "test": entities_file(tmp_path / "test.jsonl", ["Bonn c"]),
+    }
+
+
+def test_one_source_is_divided_in_three_and_nothing_is_lost(tmp_path: Path) -> None:
+    texts = [f"Ulm {index}" for index in range(20)]
+    shares = {"train": 0.7, "validation": 0.2, "test": 0.1}
+    data = {"source": entities_file(tmp_path / "all.jsonl", texts), "split": shares}
+    splits = read_splits(recipe("generative_ner", data=data, train=EVALUATES))
+    assert [len(ids(splits, side)) for side in shares] == [14, 4, 2]
+    assert sorted(ids(splits, "train") + ids(splits, "validation") + ids(splits, "test")) == sorted(texts)
+    without = read_splits(recipe("generative_ner", data=data))
+    assert (without.train, without.validation, without.test) == (splits.train, (), splits.test)
+
+
+def test_a_validation_file_is_read_with_the_labels_of_the_training_set_and_counted(
+    tmp_path: Path, two_files: dict[str, Any]
+) -> None:
+    texts = [f"Trier {index}" for index in range(5)]
+    validation = entities_file(tmp_path / "validation.jsonl", texts, label="river")
+    data = two_files | {"validation": validation, "max_validation_examples": 3}
+    splits = read_splits(recipe("generative_ner", data=data, train=EVALUATES))
+    assert len(splits.train) == 20
+    assert len(splits.validation) == 3
+    assert set(ids(splits, "validation")) < set(texts)
+    assert sum(splits.dropped["validation"].values()) == 5
+    assert splits.repaired.keys() == {"train", "validation", "test"}
+
+
+def test_a_validation_file_may_stand_beside_one_source(tmp_path: Path) -> None:
+    data = {
+        "source": entities_file(tmp_path / "all.jsonl", [f"Ulm {index}" for index in range(10)]),
+        "validation": entities_file(tmp_path / "validation.jsonl", ["Bonn c"]),
+    }
+    splits = read_splits(recipe("generative_ner", data=data, train=EVALUATES))
+    assert [len(ids(splits, side)) for side in ("train", "validation", "test")] == [9, 1, 1]
+
+
+def test_a_share_of_a_training_file_is_held_out_for_validation(two_files: dict[str, Any]) -> None:
+    data = two_files | {"split": {"validation": 0.25}}
+    splits = read_splits(recipe("generative_ner", data=data, train=EVALUATES))
+    assert (len(splits.train), len(splits.validation)) == (15, 5)
+    assert not set(ids(splits, "train")) & set(ids(splits, "validation"))
+    assert ids(splits, "test") == ["Bonn c"]
+
+
+def test_without_evaluations_nothing_is_taken_from_a_training_file_and_no_validation_file_is_read(
+    two_files: dict[str, Any],
+) -> None:
+    whole = read_splits(recipe("generative_ner", data=two_files))
+    assert read_splits(recipe("generative_ner", data=two_files | {"split": {"validation": 0.25}})) == whole
+    missing = two_files | {"validation": {"path": "nowhere.jsonl", "format": "spans"}}
+    assert read_splits(recipe("generative_ner", data=missing)) == whole
+
+
+def test_a_v1_validation_set_of_questions_without_answers_is_refused(tmp_path: Path) -> None:
+    data = {
+        "source": None,
+        "train": questions_file(tmp_path / "train.json", ["Ulm"]),
+        "validation": questions_file(tmp_path / "validation.json", [None]),
+        "test": questions_file(tmp_path / "test.json", ["Ulm"]),
+    }
+    evaluation = {"version_2_with_negative": False}
+    of = recipe("extractive_qa", data=data, train=EVALUATES, evaluation=evaluation)
+    with pytest.raises(DataError, match="no question of the validation set has an answer"):
+        read_splits(of)
+
+
+@pytest.fixture
+def _hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every split of a data set on the hub holds ten questions with its name."""
+
+    def read_hub(source: Source, split: str) -> ReadResult[QuestionExample]:
+        names = [f"{source.path}/{split}{index}" for index in range(10)]
+        questions = tuple(QuestionExample(name, "?", name, (Answer("h", 0),)) for name in names)
+        return ReadResult(questions, (), {}, {})
+
+    monkeypatch.setattr("rankfold.data.hub.read_hub", read_hub)
+
+
+@pytest.mark.usefixtures("_hub")
+def test_a_share_of_a_hub_data_set_is_held_out_of_its_training_split() -> None:
+    data = {"source": {"path": "hub:h", "format": "squad"}, "split": {"validation": 0.2}}
+    splits = read_splits(recipe("extractive_qa", data=data, train=EVALUATES))
+    assert [len(ids(splits, side)) for side in ("train", "validation", "test")] == [8, 2, 10]
+    assert all(name.startswith("hub:h/train") for name in ids(splits, "validation"))
+    assert all(name.startswith("hub:h/validation") for name in ids(splits, "test"))
+
+
+@pytest.mark.usefixtures("_hub")
+def test_a_validation_set_on_the_hub_is_the_split_to_evaluate_on() -> None:
+    source = {"path": "hub:h", "format": "squad"}
+    data = {"source": source | {"test_split": "test"}, "validation": source}
+    splits = read_splits(recipe("extractive_qa", data=data, train=EVALUATES))
+    assert ids(splits, "validation") == [f"hub:h/validation{index}" for index in range(10)]
+    assert ids(splits, "test") == [f"hub:h/test{index}" for index in range(10)]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankfold.data.examples import Answer, EntityExample, QuestionExample, Span
-from rankfold.data.store import read_stored, write_examples
+from rankfold.data.store import iterate_stored, write_examples
 
 TEXT = st.text(max_size=20)
 SPANS = st.builds(Span, st.integers(0, 99), st.integers(0, 99), TEXT)
@@ -19,7 +19,7 @@ def stored(examples: list[Any], kind: type[Any]) -> list[Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "examples.jsonl"
         write_examples(path, examples, kind)
-        return read_stored(path, kind)
+        return list(iterate_stored(path, kind))
 
 
 @given(examples=st.lists(ENTITIES, max_size=4))
@@ -38,4 +38,4 @@ def test_an_example_is_a_line_whatever_line_breaks_are_in_it(tmp_path: Path) -> 
     examples = [EntityExample("1", "a\nb\u2028c\r\x85d", ()), EntityExample("2", "e", ())]
     write_examples(tmp_path / "examples.jsonl", examples, EntityExample)
     assert (tmp_path / "examples.jsonl").read_bytes().count(b"\n") == 2
-    assert read_stored(tmp_path / "examples.jsonl", EntityExample) == examples
+    assert list(iterate_stored(tmp_path / "examples.jsonl", EntityExample)) == examples

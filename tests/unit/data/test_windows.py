@@ -192,3 +192,12 @@ def test_the_tokenizer_is_left_as_it_came() -> None:
     tokenizer = encoder_tokenizer()
     windows_of(asked("Ulm " * 60), tokenizer)
     assert json.loads(tokenizer.backend_tokenizer.to_str())["truncation"] is None
+
+
+def test_a_tokenizer_that_cuts_on_the_left_makes_the_same_windows() -> None:
+    tokenizer = encoder_tokenizer()
+    example = asked("Anna lives in Ulm by the river. " * 20)
+    expected = windows_of(example, tokenizer)
+    tokenizer.truncation_side = "left"
+    assert windows_of(example, tokenizer) == expected
+    assert tokenizer.truncation_side == "left"

@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankfold.data.examples import Span
+from rankfold.entities import candidates as candidates_module
 from rankfold.entities.candidates import (
     Mode,
     ScoredSequence,
     SpanCandidate,
-    best_sequence,
     nbest_row,
-    span_candidates,
+    read_sequences,
 )
-from rankfold.entities.prompt import ENGLISH, answer_text
+from rankfold.entities.parse import GeneratedEntity, ParseResult, parse_entities
+from rankfold.entities.prompt import ENGLISH, Wording, answer_text
 from rankfold.errors import NumericalError, ShardError
 
 TEXT = "Ann in Ulm"
@@ -30,7 +31,8 @@ def sequence(index: int, score: float, *spans: Span) -> ScoredSequence:
 def candidates(
     sequences: list[ScoredSequence], mode: Mode, n_best_size: int = 20
 ) -> tuple[SpanCandidate, ...]:
-    return span_candidates(sequences, TEXT, mode=mode, words=ENGLISH, labels=LABELS, n_best_size=n_best_size)
+    reading = read_sequences(sequences, TEXT, mode=mode, words=ENGLISH, labels=LABELS)
+    return reading.candidates[:n_best_size]
 
 
 def scores(sequences: list[ScoredSequence], mode: Mode) -> dict[Span, float]:
@@ -46,13 +48,20 @@ def test_with_beams_a_span_has_the_share_of_probability_that_claims_it() -> None
     assert scores(beams, "beams") == pytest.approx({ANN: 0.7 / 0.8, ULM: 0.5 / 0.8})
 
 
-def test_with_beams_a_text_that_comes_twice_counts_once_at_its_best() -> None:
+def test_with_beams_equal_texts_of_different_tokens_add_their_probabilities() -> None:
     beams = [
         sequence(0, math.log(0.4), ANN),
         sequence(1, math.log(0.3), ANN),
-        sequence(2, math.log(0.4), ULM),
+        sequence(2, math.log(0.3), ULM),
     ]
-    assert scores(beams, "beams") == pytest.approx({ANN: 0.5, ULM: 0.5})
+    assert scores(beams, "beams") == pytest.approx({ANN: 0.7, ULM: 0.3})
+
+
+def test_with_beams_a_score_is_the_logsumexp_of_the_sequences_that_claim_it() -> None:
+    logs = [-3.1, -700.0, -701.5]
+    beams = [sequence(0, logs[0]), sequence(1, logs[1], ANN), sequence(2, logs[2], ANN)]
+    claimed = logs[1] + math.log1p(math.exp(logs[2] - logs[1]))
+    assert math.log(scores(beams, "beams")[ANN]) == pytest.approx(claimed - logs[0])
 
 
 def test_with_samples_equal_texts_are_so_many_votes() -> None:
@@ -82,6 +91,39 @@ def test_equal_scores_are_ordered_by_position_and_label_and_cut_to_the_best() ->
     assert [candidate.span for candidate in candidates(samples, "samples", 2)] == [ANN, other]
 
 
+def test_every_predicted_span_has_a_score_however_few_candidates_are_kept() -> None:
+    names = [f"name{number:02}" for number in range(30)]
+    text = " ".join(names)
+    found = [Span(text.index(name), text.index(name) + 6, "person") for name in names]
+    sequences = [ScoredSequence(answer_text(found, text, ENGLISH), -1.0, 0)]
+    reading = read_sequences(sequences, text, mode="beams", words=ENGLISH, labels=LABELS)
+    assert [candidate.span for candidate in reading.predicted] == found
+    assert [candidate.span for candidate in reading.candidates] == found
+
+
+def test_the_prediction_is_what_the_most_probable_sequence_says() -> None:
+    nowhere = '{"text": "Rome", "label": "place"}'
+    sequences = [sequence(0, -2.0, ULM), ScoredSequence(sequence(1, -1.0, ANN).text + nowhere, -1.0, 1)]
+    reading = read_sequences(sequences, TEXT, mode="samples", words=ENGLISH, labels=LABELS)
+    assert ([one.span for one in reading.predicted], reading.parse_failure) == ([ANN], False)
+    assert reading.invented == (GeneratedEntity("Rome", "place"),)
+    assert {candidate.span for candidate in reading.candidates} == {ANN, ULM}
+
+
+@pytest.mark.parametrize("mode", ["beams", "samples"])
+def test_each_distinct_text_is_parsed_once(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def spy(generated: str, words: Wording) -> ParseResult:
+        parsed.append(generated)
+        return parse_entities(generated, words)
+
+    monkeypatch.setattr(candidates_module, "parse_entities", spy)
+    sequences = [sequence(0, -1.0, ANN), sequence(1, -2.0, ULM), sequence(2, -3.0, ANN)]
+    read_sequences(sequences, TEXT, mode=mode, words=ENGLISH, labels=LABELS)
+    assert sorted(parsed) == sorted({one.text for one in sequences})
+
+
 spans = st.lists(st.sampled_from([ANN, ULM, Span(0, 3, "place"), Span(0, 10, "place")]), max_size=3)
 beams_of = st.lists(st.tuples(st.floats(-40, 0), spans), min_size=1, max_size=8).map(
     lambda drawn: [sequence(index, score, *found) for index, (score, found) in enumerate(drawn)]
@@ -94,8 +136,10 @@ def test_arrival_order_and_double_delivery_change_nothing(
 ) -> None:
     shuffled = [*sequences, *sequences[::2]]
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert candidates(shuffled, mode) == candidates(sequences, mode)
-    assert best_sequence(shuffled) == best_sequence(sequences)
+    once, again = (
+        read_sequences(some, TEXT, mode=mode, words=ENGLISH, labels=LABELS) for some in (sequences, shuffled)
+    )
+    assert once == again
 
 
 @given(beams_of, st.sampled_from(["beams", "samples"]))
@@ -107,7 +151,10 @@ def test_scores_are_shares(sequences: list[ScoredSequence], mode: Mode) -> None:
 
 def test_the_best_sequence_is_the_most_probable_and_the_first_of_equals() -> None:
     first, second = sequence(1, -2.0, ANN), sequence(2, -2.0, ULM)
-    assert best_sequence([second, sequence(0, -3.0), first]) == first
+    reading = read_sequences(
+        [second, sequence(0, -3.0), first], TEXT, mode="beams", words=ENGLISH, labels=LABELS
+    )
+    assert [one.span for one in reading.predicted] == [ANN]
 
 
 def test_two_different_sequences_with_one_index_are_an_error() -> None:
@@ -128,3 +175,7 @@ def test_a_line_of_the_nbest_file_has_text_label_offsets_and_score() -> None:
         "nbest": [{"text": "Ulm", "label": "place", "start": 7, "end": 10, "score": 0.5}],
     }
     assert nbest_row("8", TEXT, []) == {"id": "8", "nbest": []}
+
+
+def test_a_line_of_the_nbest_file_tells_probabilities_from_votes() -> None:
+    assert nbest_row("8", TEXT, [], mode="samples") == {"id": "8", "mode": "samples", "nbest": []}

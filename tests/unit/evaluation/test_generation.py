@@ -1,26 +1,29 @@
 """Generation against a slow way of doing the same: one prompt, one token, one whole pass at a time."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from models import absolute_causal_model, causal_model, chat_tokenizer, recipe
+from models import absolute_causal_model, causal_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rankfold.evaluation import generation
-from rankfold.evaluation.generation import GeneratedSequence, generate
-from rankfold.recipe.schema import Evaluation
+from rankfold.evaluation import scoring
+from rankfold.evaluation.generation import generate
 
-TOKENIZER = chat_tokenizer()
-PROMPTS = [
-    TOKENIZER(text)["input_ids"]
-    for text in ("Who lives in Ulm?", "Paul moved from Berlin to Vienna, where he paints bridges.", "Ulm")
-]
-NEVER = [len(TOKENIZER) - 1]
-"""A stop token that the model of these tests never writes within so few tokens."""
+from .slowly import (
+    NEVER,
+    PROMPTS,
+    SEARCHES,
+    TOKENIZER,
+    answers,
+    greedy,
+    log_probability,
+    recorded,
+    sequences,
+    settings,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,60 +33,7 @@ def model() -> PreTrainedModel:
 
 @pytest.fixture
 def written(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """The ids of every batch that `generate` returned, prompts included."""
-    batches: list[Tensor] = []
-    original = model.generate
-
-    def spy(**options: Any) -> Tensor:
-        batches.append(original(**options))
-        return batches[-1]
-
-    monkeypatch.setattr(model, "generate", spy)
-    return batches
-
-
-def settings(**values: Any) -> Evaluation:
-    return recipe("generative_ner", evaluation={"max_new_tokens": 6, **values}).evaluation
-
-
-def sequences(
-    model: PreTrainedModel,
-    prompts: list[list[int]] = PROMPTS,
-    *,
-    stop_ids: list[int] = NEVER,
-    seed: int = 1,
-    **values: Any,
-) -> list[GeneratedSequence]:
-    batches = generate(model, TOKENIZER, prompts, settings(**values), stop_ids=stop_ids, seed=seed)
-    found = [sequence for batch in batches for sequence in batch]
-    return sorted(found, key=lambda sequence: (sequence.prompt, sequence.index))
-
-
-def greedy(model: PreTrainedModel, prompt: list[int], num_tokens: int) -> list[int]:
-    ids = list(prompt)
-    for _ in range(num_tokens):
-        ids.append(int(next_log_probabilities(model, ids).argmax()))
-    return ids[len(prompt) :]
-
-
-@torch.inference_mode()
-def next_log_probabilities(model: PreTrainedModel, ids: list[int]) -> Tensor:
-    logits: Tensor = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
-    return logits.double().log_softmax(dim=0)
-
-
-def log_probability(model: PreTrainedModel, prompt: list[int], answer: list[int]) -> float:
-    return sum(
-        float(next_log_probabilities(model, prompt + answer[:place])[token])
-        for place, token in enumerate(answer)
-    )
-
-
-def answers(batches: list[Tensor], prompts: list[list[int]], lengths: Iterator[int]) -> list[list[int]]:
-    """The generated ids of a single batch, cut at each sequence's length."""
-    (batch,) = batches
-    longest = max(map(len, prompts))
-    return [row[longest : longest + length].tolist() for row, length in zip(batch, lengths, strict=True)]
+    return recorded(model, monkeypatch)
 
 
 def test_greedy_search_takes_the_most_probable_token_each_time(model: PreTrainedModel) -> None:
@@ -160,12 +110,20 @@ def test_padding_moves_no_token_of_a_model_that_notices_where_a_token_stands() -
         )
 
 
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_a_model_that_says_nan_is_told_by_the_log_probability(search: dict[str, Any]) -> None:
+    model = causal_model(TOKENIZER)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(math.nan)
+    assert all(math.isnan(one.log_probability) for one in sequences(model, **search))
+
+
 def test_log_probabilities_are_the_same_however_few_logits_fit_at_a_time(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search: dict[str, Any] = {"num_beams": 3, "num_return_sequences": 3}
     at_once = sequences(model, **search)
-    monkeypatch.setattr(generation, "LOGITS_AT_A_TIME", 1)
+    monkeypatch.setattr(scoring, "LOGITS_AT_A_TIME", 1)
     assert [one.log_probability for one in sequences(model, **search)] == pytest.approx(
         [one.log_probability for one in at_once], abs=1e-4
     )
@@ -178,21 +136,6 @@ def test_the_longest_prompts_come_first_so_that_memory_runs_out_at_once_or_never
     batches = list(generate(model, TOKENIZER, PROMPTS, one_at_a_time, stop_ids=NEVER, seed=1))
     lengths = [len(PROMPTS[sequence.prompt]) for (sequence,) in batches]
     assert lengths == sorted(map(len, PROMPTS), reverse=True)
-
-
-def test_sampling_repeats_with_its_seed_and_differs_with_another(model: PreTrainedModel) -> None:
-    search: dict[str, Any] = {"do_sample": True, "num_return_sequences": 3}
-    assert sequences(model, seed=5, **search) == sequences(model, seed=5, **search)
-    assert sequences(model, seed=5, **search) != sequences(model, seed=6, **search)
-
-
-def test_temperature_changes_what_is_drawn_but_not_how_probable_it_is_called(
-    model: PreTrainedModel,
-) -> None:
-    cold = sequences(model, do_sample=True, temperature=1e-4)
-    for sample, best in zip(cold, sequences(model), strict=True):
-        assert sample.text == best.text
-        assert sample.log_probability == pytest.approx(best.log_probability, abs=1e-4)
 
 
 def test_a_model_s_own_settings_for_chatting_are_not_used() -> None:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,3 +31,10 @@ def test_the_sequences_of_several_units_are_found_by_example_in_any_order() -> N
         found = sequences_by_example(payloads)
         assert list(found) == [0, 1, 2]
         assert [one.index for one in found[1]] == [0, 1]
+
+
+def test_reading_sequences_back_needs_neither_torch_nor_transformers() -> None:
+    program = (
+        "import sys, rankfold.evaluation.sequences; sys.exit(len({'torch', 'transformers'} & {*sys.modules}))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -12,6 +12,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerBase
 from rankfold.data.examples import QuestionExample
 from rankfold.data.windows import make_windows
 from rankfold.errors import NumericalError
+from rankfold.evaluation import span_records
 from rankfold.evaluation.span_records import model_inputs, window_records
 from rankfold.nbest.records import Records
 
@@ -23,8 +24,8 @@ class LogitsOfTokens:
 
     device = torch.device("cpu")
 
-    def __init__(self, *, broken_token: int = -1) -> None:
-        self.broken_token = broken_token
+    def __init__(self, *, broken_token: int = -1, dtype: torch.dtype = torch.float32) -> None:
+        self.broken_token, self.dtype = broken_token, dtype
         self.batches: list[tuple[int, int]] = []
 
     def __call__(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Tensor) -> SimpleNamespace:
@@ -32,7 +33,7 @@ class LogitsOfTokens:
         start = (input_ids * 7919 % 1009).float().where(attention_mask == 1, 1e9)
         start[(input_ids == self.broken_token) & (attention_mask == 1)] = float("nan")
         end = (input_ids * 104729 % 997).float().where(attention_mask == 1, 1e9)
-        return SimpleNamespace(start_logits=start, end_logits=end)
+        return SimpleNamespace(start_logits=start.to(self.dtype), end_logits=end.to(self.dtype))
 
 
 def windows(tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
@@ -101,6 +102,24 @@ def test_nan_names_the_window_and_the_shard() -> None:
     with pytest.raises(NumericalError, match=r"in window 108 is nan") as caught:
         records_of(broken, tokenizer, batch_size=1)
     assert caught.value.where == "shard 3 (base)"
+
+
+def test_logits_on_a_gpu_stay_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = encoder_tokenizer()
+    on_host = records_of(LogitsOfTokens(), tokenizer, batch_size=4)
+    monkeypatch.setattr(Tensor, "is_cuda", True)
+    monkeypatch.delattr(span_records, "extract_records")
+    assert records_of(LogitsOfTokens(), tokenizer, batch_size=4).tobytes() == on_host.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_upcast_and_nothing_is_lost(dtype: torch.dtype) -> None:
+    tokenizer = encoder_tokenizer()
+    records = records_of(LogitsOfTokens(dtype=dtype), tokenizer, batch_size=4)
+    for record, window in zip(records, windows(tokenizer), strict=True):
+        logits = (torch.tensor(window["input_ids"]) * 7919 % 1009).to(dtype).float()
+        kept, positions = record["start_logits"][:5].tolist(), record["start_positions"][:5].tolist()
+        assert kept == logits[positions].tolist() == logits.sort(descending=True).values[:5].tolist()
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])

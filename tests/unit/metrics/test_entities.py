@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankfold.data.examples import Span
+from rankfold.metrics.counts import Counts
 from rankfold.metrics.entities import (
     EntityCounts,
-    SpanCounts,
     count_entities,
     entity_metrics,
     example_f1,
@@ -41,25 +41,26 @@ def count(row: Row) -> EntityCounts:
     ids=["start", "end", "label"],
 )
 def test_an_entity_with_another_start_end_or_label_is_wrong(wrong: Span) -> None:
-    total = count_entities([PARIS], [wrong]).total
-    assert total == SpanCounts(num_gold=1, num_predicted=1, num_correct=0)
+    total = count_entities([PARIS], [wrong]).spans.total
+    assert total == Counts(num_gold=1, num_predicted=1, num_correct=0)
 
 
 def test_a_span_predicted_twice_counts_once() -> None:
-    total = count_entities([PARIS, MARIE], [PARIS, PARIS]).total
-    assert total == SpanCounts(num_gold=2, num_predicted=1, num_correct=1)
+    total = count_entities([PARIS, MARIE], [PARIS, PARIS]).spans.total
+    assert total == Counts(num_gold=2, num_predicted=1, num_correct=1)
 
 
 def test_a_span_predicted_with_two_labels_counts_twice() -> None:
-    total = count_entities([PARIS], [PARIS, Span(0, 5, "PER")]).total
-    assert total == SpanCounts(num_gold=1, num_predicted=2, num_correct=1)
+    total = count_entities([PARIS], [PARIS, Span(0, 5, "PER")]).spans.total
+    assert total == Counts(num_gold=1, num_predicted=2, num_correct=1)
 
 
 def test_an_invented_entity_is_a_false_positive_of_its_label_each_time() -> None:
     counts = count_entities([PARIS], [PARIS], invented_labels=["PER", "PER"])
-    assert counts.per_label["PER"] == SpanCounts(num_predicted=2, num_invented=2)
-    assert counts.per_label["LOC"].precision == 1.0
-    assert counts.total.precision == pytest.approx(1 / 3)
+    assert counts.num_invented == 2
+    assert counts.spans["PER"] == Counts(num_predicted=2)
+    assert counts.spans["LOC"].scores.precision == 1.0
+    assert counts.spans.total.scores.precision == pytest.approx(1 / 3)
 
 
 def test_metrics_by_hand() -> None:
@@ -70,6 +71,9 @@ def test_metrics_by_hand() -> None:
         "entity_f1": 2 / 6,
         "entity_precision": 1 / 3,
         "entity_recall": 1 / 3,
+        "entity_macro_precision": 0.25,
+        "entity_macro_recall": 0.25,
+        "entity_macro_f1": 0.25,
         "num_examples": 2,
         "num_gold": 3,
         "num_predicted": 3,
@@ -153,17 +157,18 @@ def test_counts_equal_a_pooled_set_of_example_and_span(rows: list[Row]) -> None:
     gold = {(index, span) for index, row in enumerate(rows) for span in row[0]}
     predicted = {(index, span) for index, row in enumerate(rows) for span in row[1]}
     num_invented = sum(len(row[2]) for row in rows)
-    total = sum(map(count, rows), EntityCounts()).total
-    assert total == SpanCounts(len(gold), len(predicted) + num_invented, len(gold & predicted), num_invented)
+    counts = sum(map(count, rows), EntityCounts())
+    assert counts.spans.total == Counts(len(gold), len(predicted) + num_invented, len(gold & predicted))
+    assert counts.num_invented == num_invented
 
 
 @given(SPANS, SPANS)
 def test_f1_is_symmetric_bounded_and_the_harmonic_mean(first: list[Span], second: list[Span]) -> None:
-    there, back = count_entities(first, second).total, count_entities(second, first).total
+    there, back = (count_entities(*sides).spans.total.scores for sides in ((first, second), (second, first)))
     assert there.f1 == back.f1
     assert (there.precision, there.recall) == (back.recall, back.precision)
     assert 0.0 <= there.f1 <= 1.0
-    if there.num_correct:
+    if there.f1:
         harmonic = 2 / (1 / there.precision + 1 / there.recall)
         assert there.f1 == pytest.approx(harmonic, rel=1e-14)
 

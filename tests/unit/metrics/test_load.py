@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 
 import rankfold.metrics
-from rankfold.data.examples import Answer, QuestionExample, Span
+from rankfold.data.examples import Answer, QuestionExample
 from rankfold.errors import OperationalError, UserError
+from rankfold.metrics.classification import (
+    MultiLabelCounts,
+    classification_metrics,
+    count_confusion,
+    count_multi_label,
+    multi_label_metrics,
+)
 from rankfold.metrics.cmrc import cmrc_scores
-from rankfold.metrics.entities import EntityCounts, count_entities, entity_metrics
+from rankfold.metrics.counts import LabelCounts
+from rankfold.metrics.entities import entity_metrics_of
 from rankfold.metrics.load import METRIC_NAMES, load_metric
 from rankfold.metrics.squad import squad_scores
+from rankfold.metrics.tags import count_tags, tag_metrics
 
 PACKAGE = Path(rankfold.metrics.__file__).parent
 
@@ -25,6 +34,36 @@ EXAMPLES = [
     QuestionExample("3", "", "", (Answer("1939", 0),)),
 ]
 ANSWERS = {"1": "cat!", "2": "在北京大学", "3": ""}
+
+TEXT = "Marie met Paul."
+MARIE = {"start": 0, "end": 5, "label": "PER"}
+PAUL = {"start": 10, "end": 14, "label": "PER"}
+ENTITY_INPUTS: dict[str, list[Any]] = {
+    "predictions": [
+        {"entities": [MARIE], "invented": [{"text": "Rome", "label": "LOC"}], "parse_failure": False},
+        {"entities": [], "invented": [], "parse_failure": True},
+    ],
+    "references": [{"text": TEXT, "entities": [MARIE, PAUL]}, {"text": TEXT, "entities": [PAUL]}],
+}
+ENTITY_ROWS = [
+    {
+        "text": TEXT,
+        "gold": [[0, 5, "PER"], [10, 14, "PER"]],
+        "predicted": [[0, 5, "PER", None]],
+        "invented": [{"text": "Rome", "label": "LOC"}],
+        "parse_failure": False,
+    },
+    {"text": TEXT, "gold": [[10, 14, "PER"]], "predicted": [], "invented": [], "parse_failure": True},
+]
+TAG_INPUTS = {
+    "predictions": [["B-PER", "O", "I-LOC"], ["O"]],
+    "references": [["B-PER", "I-PER", "B-LOC"], ["B-LOC"]],
+}
+CLASS_INPUTS = {"predictions": ["ham", "spam", "ham"], "references": ["ham", "ham", "eggs"]}
+LABEL_SET_INPUTS: dict[str, list[list[str]]] = {
+    "predictions": [["ham"], [], ["eggs", "ham"]],
+    "references": [["ham"], ["spam"], ["ham"]],
+}
 
 
 def refuse(*_: object, **__: object) -> None:
@@ -78,8 +117,9 @@ def test_loading_leaves_nothing_but_python_files_in_the_package(metrics: dict[st
 
 def test_the_functions_need_neither_evaluate_nor_torch() -> None:
     program = (
-        "import sys, rankfold.metrics.squad, rankfold.metrics.cmrc, rankfold.metrics.entities, "
-        "rankfold.metrics.load; print({'evaluate', 'datasets', 'torch'} & set(sys.modules))"
+        "import sys, rankfold.metrics.question_answering, rankfold.metrics.entities, rankfold.metrics.tags, "
+        "rankfold.metrics.classification, rankfold.metrics.load;"
+        "print({'evaluate', 'datasets', 'torch', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
@@ -104,35 +144,77 @@ def test_cmrc_equals_the_function(metrics: dict[str, Any]) -> None:
     assert 0 < computed["f1"] < 100
 
 
+def test_squad_v2_adds_the_best_thresholds_where_it_is_given_null_score_differences(
+    metrics: dict[str, Any],
+) -> None:
+    differences = {"1": -2.0, "2": 0.5, "3": 1.0}
+    computed = metrics["rankfold_squad_v2"].compute(**as_inputs(EXAMPLES), null_score_differences=differences)
+    scores = squad_scores(ANSWERS, EXAMPLES, version_2_with_negative=True, null_score_differences=differences)
+    assert computed == scores.metrics
+    assert computed["best_exact_thresh"] == -2.0
+
+
 def test_entities_equal_the_function(metrics: dict[str, Any]) -> None:
-    paris, marie = Span(0, 5, "LOC"), Span(9, 14, "PER")
-    counts = count_entities([paris, marie], [paris], invented_labels=["PER"]) + count_entities(
-        [], [marie], parse_failure=True
-    )
-    as_entity = {span: {"start": span.start, "end": span.end, "label": span.label} for span in (paris, marie)}
-    computed = metrics["rankfold_entities"].compute(
-        predictions=[
-            {"entities": [as_entity[paris]], "invented_labels": ["PER"], "parse_failure": False},
-            {"entities": [as_entity[marie]], "invented_labels": [], "parse_failure": True},
-        ],
-        references=[{"entities": [as_entity[paris], as_entity[marie]]}, {"entities": []}],
-        labels=["ORG"],
-    )
-    assert computed == entity_metrics(counts, ["ORG"])
+    computed = metrics["rankfold_entities"].compute(**ENTITY_INPUTS, labels=["ORG"], resamples=20, seed=3)
+    assert computed == entity_metrics_of(ENTITY_ROWS, ["ORG"], resamples=20, seed=3)
+    assert computed["entity_f1"] == 0.4
+    assert "confidence_intervals" not in metrics["rankfold_entities"].compute(**ENTITY_INPUTS)
 
 
-def test_batches_add_up_to_the_whole(metrics: dict[str, Any]) -> None:
-    metric = metrics["rankfold_squad"]
-    for example in EXAMPLES:
-        metric.add_batch(**as_inputs([example]))
-    assert metric.compute() == squad_scores(ANSWERS, EXAMPLES, version_2_with_negative=False).metrics
+def test_tags_equal_the_function(metrics: dict[str, Any]) -> None:
+    for scheme in (None, "IOB2"):
+        counts = sum(
+            (
+                count_tags(gold, predicted, scheme)
+                for gold, predicted in zip(*reversed(TAG_INPUTS.values()), strict=True)
+            ),
+            LabelCounts(),
+        )
+        computed = metrics["rankfold_tags"].compute(**TAG_INPUTS, scheme=scheme, labels=["ORG"])
+        assert computed == tag_metrics(counts, ["ORG"])
+        assert computed["num_correct"] == (1 if scheme is None else 0)
 
 
-def test_empty_inputs_are_defined(metrics: dict[str, Any]) -> None:
-    computed = metrics["rankfold_squad"].compute(predictions=[], references=[])
-    assert computed == {"exact_match": 0.0, "f1": 0.0, "total": 0}
-    computed = metrics["rankfold_entities"].compute(predictions=[], references=[])
-    assert computed == entity_metrics(EntityCounts())
+def test_classification_equals_the_function(metrics: dict[str, Any]) -> None:
+    confusion = count_confusion(CLASS_INPUTS["references"], CLASS_INPUTS["predictions"])
+    computed = metrics["rankfold_classification"].compute(**CLASS_INPUTS, labels=["spam"])
+    assert computed == classification_metrics(confusion, ["spam"])
+    assert computed["accuracy"] == 1 / 3
+
+
+def test_multi_label_classification_equals_the_function(metrics: dict[str, Any]) -> None:
+    counts = map(count_multi_label, LABEL_SET_INPUTS["references"], LABEL_SET_INPUTS["predictions"])
+    computed = metrics["rankfold_multi_label_classification"].compute(**LABEL_SET_INPUTS, labels=["spam"])
+    assert computed == multi_label_metrics(sum(counts, MultiLabelCounts()), ["spam"])
+    assert computed["accuracy"] == 1 / 3
+
+
+@pytest.mark.parametrize("name", METRIC_NAMES)
+def test_batches_add_up_to_the_whole(name: str, metrics: dict[str, Any]) -> None:
+    inputs = inputs_of(name)
+    for place in range(len(inputs["references"])):
+        metrics[name].add_batch(**{side: values[place : place + 1] for side, values in inputs.items()})
+    assert metrics[name].compute() == metrics[name].compute(**inputs)
+
+
+@pytest.mark.parametrize("name", METRIC_NAMES)
+def test_empty_inputs_score_zero(name: str, metrics: dict[str, Any]) -> None:
+    computed = metrics[name].compute(predictions=[], references=[])
+    assert not computed.pop("per_label", {})
+    for scheme in computed.pop("nervaluate", {}).values():
+        computed |= scheme
+    assert set(computed.values()) == {0}
+
+
+def inputs_of(name: str) -> dict[str, list[Any]]:
+    """What a metric takes: every answer metric takes the same."""
+    others: dict[str, dict[str, list[Any]]] = {
+        "rankfold_entities": ENTITY_INPUTS,
+        "rankfold_tags": dict(TAG_INPUTS),
+        "rankfold_classification": dict(CLASS_INPUTS),
+        "rankfold_multi_label_classification": dict(LABEL_SET_INPUTS),
+    }
+    return others.get(name) or as_inputs(EXAMPLES)
 
 
 def test_an_unknown_metric_is_a_user_error_that_lists_the_names() -> None:

@@ -24,6 +24,8 @@ from rankfold.recipe.schema import Adapter, Model
 
 QA = "AutoModelForQuestionAnswering"
 CAUSAL = "AutoModelForCausalLM"
+TAGS = "AutoModelForTokenClassification"
+TAG_NAMES = {"id2label": {0: "O", 1: "B-x", 2: "I-x"}, "label2id": {"O": 0, "B-x": 1, "I-x": 2}}
 IDS = torch.tensor([[5, 9, 7, 30, 11, 6]])
 
 
@@ -58,6 +60,21 @@ def test_a_new_head_is_the_same_in_every_process_that_sets_the_seed(encoder_fold
         torch.manual_seed(42)
         heads.append(outputs(load_model(encoder_folder, settings(), QA).model, "start_logits"))
     assert torch.equal(*heads)
+
+
+def test_a_head_has_the_size_and_the_names_that_the_task_says(encoder_folder: Path) -> None:
+    of_recipe = settings(config={"hidden_dropout_prob": 0.0, "num_labels": 7})
+    model = load_model(encoder_folder, of_recipe, TAGS, TAG_NAMES).model
+    assert outputs(model, "logits").shape == (1, 6, 3)
+    assert model.config.id2label == TAG_NAMES["id2label"]
+    assert model.config.hidden_dropout_prob == 0.0
+
+
+def test_a_head_for_other_labels_is_refused(encoder_folder: Path, tmp_path: Path) -> None:
+    save(load_model(encoder_folder, settings(), TAGS, TAG_NAMES).model, encoder_tokenizer(), tmp_path)
+    with pytest.raises(ModelError, match=r"classifier\.bias is \[3\] in .*, but \[2\]") as caught:
+        load_model(tmp_path, settings(), TAGS, {"id2label": {0: "O", 1: "B-x"}})
+    assert "a model without a head for other labels" in caught.value.remedy
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -1,23 +1,28 @@
 """Random data sets, random ways to shard them, and the real pipeline run over both."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
+from plain_nbest import Answer
 
 from rankfold.data.examples import QuestionExample
 from rankfold.nbest.candidates import rank_candidates
 from rankfold.nbest.extract import Logits, extract_records
-from rankfold.nbest.finalise import finalise
+from rankfold.nbest.finalise import Answers, finalise
+from rankfold.nbest.lines import nbest_lines, prediction_lines
 from rankfold.nbest.merge import MergeState, merge
+from rankfold.nbest.predictions import predictions
 from rankfold.nbest.records import Records
 from rankfold.nbest.windows import WindowTable
 
-from .oracle import Answer, Case, Window
+from .oracle import Case, Window
 
 TIED = (-2.0, -1.5, -1.0, -0.0, 0.0, 0.5, 1.0)
 """Few values, exact in every dtype, both zeros among them."""
@@ -46,11 +51,11 @@ def cases(draw: st.DrawFn) -> tuple[Case, Sharding]:
     tied = draw(st.booleans())
     num_examples = draw(st.integers(1, 4))
     examples = [example for example in range(num_examples) for _ in range(draw(st.integers(0, 8)))]
-    cls_last, limited = draw(st.booleans()), draw(st.booleans())
+    cls, limited = draw(st.sampled_from(("first", "last", "absent"))), draw(st.booleans())
     case = Case(
-        contexts=tuple("".join(random.choices("ab 中İ", k=40)) for _ in range(num_examples)),
+        contexts=tuple("".join(random.choices('ab "\\\n\x01中İ𝄞', k=40)) for _ in range(num_examples)),
         windows=tuple(
-            _window(random, id=5 + 3 * row, example=example, tied=tied, cls_last=cls_last, limited=limited)
+            _window(random, id=5 + 3 * row, example=example, tied=tied, cls=cls, limited=limited)
             for row, example in enumerate(examples)
         ),
         n_best_size=draw(st.sampled_from((1, 2, 3, 5, 20))),
@@ -67,15 +72,16 @@ def cases(draw: st.DrawFn) -> tuple[Case, Sharding]:
     return case, sharding
 
 
-def _window(random: Random, *, id: int, example: int, tied: bool, cls_last: bool, limited: bool) -> Window:
-    question, context = random.randint(0, 4), random.randint(0, 12)
+def _window(random: Random, *, id: int, example: int, tied: bool, cls: str, limited: bool) -> Window:
+    question, context = random.randint(0, 4), random.randint(0 if cls != "absent" else 1, 12)
     first = random.randint(0, 10)
     offsets: list[tuple[int, int] | None] = [None] * question
     for _ in range(context):
         end = first + random.choice((0, 1, 2, 2))
         offsets.append((first, end))
         first = end
-    offsets.insert(len(offsets) if cls_last else 0, None)
+    if cls != "absent":
+        offsets.insert(len(offsets) if cls == "last" else 0, None)
     length = len(offsets)
     return Window(
         id=id,
@@ -83,7 +89,7 @@ def _window(random: Random, *, id: int, example: int, tied: bool, cls_last: bool
         start_logits=_logits(random, length, tied),
         end_logits=_logits(random, length, tied),
         offsets=tuple(offsets),
-        cls_index=length - 1 if cls_last else 0,
+        cls_index=length - 1 if cls == "last" else 0,
         max_context=tuple(random.random() < 0.8 for _ in range(length)) if limited else None,
     )
 
@@ -146,25 +152,53 @@ def extract(case: Case, rows: tuple[int, ...], sharding: Sharding, random: Rando
 
 
 def finalised(case: Case, state: MergeState) -> list[Answer]:
-    """The answers of a state that holds every window of the case."""
+    """The answers of a state that holds every window of the case, read back from what would be written."""
+    examples = range(len(case.contexts))
+    answers, questions = answered(case, state, examples), questions_of(case, examples)
+    found = predictions(answers, questions)
+    columns: dict[str, list[Any]] = {
+        "text": found.texts,
+        "start": found.starts,
+        "end": found.ends,
+        "probability": found.probabilities,
+        "null_score": [None if np.isnan(score) else score for score in answers.null_scores.tolist()],
+        "null_score_difference": found.null_score_differences,
+    }
+    lines = nbest_lines(answers, questions).decode().split("\n")[:-1]
+    return [
+        {**json.loads(line), **{name: column[row] for name, column in columns.items()}}
+        for row, line in enumerate(lines)
+    ]
+
+
+def written(case: Case, state: MergeState, examples: range) -> tuple[bytes, bytes]:
+    """The lines of both files for a range of examples, from a state that holds more."""
+    answers, questions = answered(case, state.of_examples(examples), examples), questions_of(case, examples)
+    return prediction_lines(predictions(answers, questions).texts, questions), nbest_lines(answers, questions)
+
+
+def answered(case: Case, state: MergeState, examples: range) -> Answers:
+    """Rank and finalise a range of examples; the state holds exactly their windows."""
     ranking = rank_candidates(
         state,
-        window_table(case),
-        num_examples=len(case.contexts),
+        window_table(case, examples),
+        examples=examples,
         n_best_size=case.n_best_size,
         max_answer_length=case.max_answer_length,
     )
-    predictions = finalise(
+    return finalise(
         ranking,
-        [QuestionExample(f"example-{i}", "?", context, ()) for i, context in enumerate(case.contexts)],
         version_2_with_negative=case.version_2_with_negative,
         null_score_diff_threshold=case.null_score_diff_threshold,
     )
-    return [asdict(prediction) for prediction in predictions]
 
 
-def window_table(case: Case) -> WindowTable:
-    windows = case.windows
+def questions_of(case: Case, examples: range) -> list[QuestionExample]:
+    return [QuestionExample(f"example-{place}", "?", case.contexts[place], ()) for place in examples]
+
+
+def window_table(case: Case, examples: range) -> WindowTable:
+    windows = [window for window in case.windows if window.example in examples]
     tokens = [offset or (-1, -1) for window in windows for offset in window.offsets]
     limited = [allowed for window in windows for allowed in window.max_context or ()]
     return WindowTable(

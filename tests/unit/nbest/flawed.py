@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from plain_nbest import Answer
+
 from . import oracle
 from .cases import Sharding
-from .oracle import Answer, Case
+from .oracle import Case
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,9 @@ def flawed_answers(case: Case, sharding: Sharding, flaw: Flaw) -> list[Answer]:
 
 
 def _answer(case: Case, example: int, rows: list[int]) -> Answer:
-    windows = [case.windows[row] for row in rows if case.windows[row].example == example]
-    spans = [span for window in windows for span in oracle.window_spans(case, window)]
-    nulls = [oracle.null_span(window) for window in windows]
-    return oracle.finalise(case, example, oracle.in_order(spans), nulls)
+    return oracle.answer(
+        case, example, [case.windows[row] for row in rows if case.windows[row].example == example]
+    )
 
 
 def _best_of_early_answers(case: Case, sharding: Sharding) -> list[Answer]:

@@ -33,13 +33,13 @@ def window(id: int, starts: list[float], ends: list[float], *, example: int = 0,
 def state_and_table(*windows: Window, n_best_size: int = 20) -> tuple[MergeState, Any]:
     case = Case(("",), windows, n_best_size, 30, True, 0.0)
     records = extract(case, tuple(range(len(windows))), SHARDING, Random(0))
-    return MergeState.of([records]), window_table(case)
+    return MergeState.of([records]), window_table(case, range(9))
 
 
-def rank(*windows: Window, num_examples: int = 1, **changes: int) -> Ranking:
+def rank(*windows: Window, examples: range = range(1), **changes: int) -> Ranking:
     state, table = state_and_table(*windows)
     limits = {"n_best_size": 20, "max_answer_length": 30} | changes
-    return rank_candidates(state, table, num_examples=num_examples, **limits)
+    return rank_candidates(state, table, examples=examples, **limits)
 
 
 def characters(ranking: Ranking) -> list[tuple[int, int]]:
@@ -96,17 +96,17 @@ def test_fewer_candidates_can_be_asked_for_than_were_kept() -> None:
     twenty = window(0, [0, 3, 1, 2, 5, 4], [0, 1, 5, 4, 3, 2])
     few, _ = state_and_table(twenty, n_best_size=3)
     many, table = state_and_table(twenty)
-    arguments = {"num_examples": 1, "n_best_size": 3, "max_answer_length": 30}
-    assert (
-        rank_candidates(few, table, **arguments).spans.tobytes()
-        == rank_candidates(many, table, **arguments).spans.tobytes()
+    of_few, of_many = (
+        rank_candidates(state, table, examples=range(1), n_best_size=3, max_answer_length=30)
+        for state in (few, many)
     )
+    assert of_few.spans.tobytes() == of_many.spans.tobytes()
 
 
 def test_more_candidates_than_were_kept_cannot_be_asked_for() -> None:
     state, table = state_and_table(window(6, [0, 3, 1, 2], [0, 1, 5, 4]), n_best_size=2)
     with pytest.raises(ShardError, match="n_best_size is 3, but the record of window 6 keeps 2 starts"):
-        rank_candidates(state, table, num_examples=1, n_best_size=3, max_answer_length=30)
+        rank_candidates(state, table, examples=range(1), n_best_size=3, max_answer_length=30)
 
 
 @pytest.mark.parametrize("size", [0, 21])
@@ -116,23 +116,36 @@ def test_a_number_of_candidates_that_no_record_holds_is_the_users_mistake(size: 
 
 
 def test_an_example_without_a_window_has_no_spans_and_nobody_elses_null() -> None:
-    ranking = rank(window(0, [0, 0], [0, 0], example=1), num_examples=3)
+    ranking = rank(window(0, [0, 0], [0, 0], example=1), examples=range(3))
     assert ranking.row_starts.tolist() == [0, 0, 1, 1]
-    assert ranking.nulls["example_index"].tolist() == [1]
+    assert ranking.nulls["window"].tolist() == [-1, 0, -1]
 
 
-def test_many_windows_are_ranked_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    windows = [window(i, [0, i % 3, 1], [0, 1, i % 2], example=i // 4) for i in range(12)]
-    at_once = rank(*windows, num_examples=3)
-    monkeypatch.setattr("rankfold.nbest.candidates.WINDOWS_AT_A_TIME", 5)
-    assert rank(*windows, num_examples=3).spans.tobytes() == at_once.spans.tobytes()
+def test_examples_from_the_middle_of_a_data_set_are_ranked_by_themselves() -> None:
+    windows = [window(i, [0, i, 1], [0, 1, i % 2], example=i // 2) for i in range(8)]
+    some, every = rank(*windows[2:6], examples=range(1, 3)), rank(*windows, examples=range(4))
+    first, stop = every.row_starts[[1, 3]]
+    names = ["start_char", "end_char", "start_logit", "end_logit", "score"]
+    assert some.spans[names].tolist() == every.spans[first:stop][names].tolist()
+    assert some.nulls["window"].tolist() == [0, 2]
+
+
+def test_a_better_span_of_a_later_window_takes_the_place_of_a_worse_one() -> None:
+    best_last = [window(i, [0, i], [0, 0], offsets=(None, (i, i + 1))) for i in range(5)]
+    assert characters(rank(*best_last, n_best_size=2)) == [(4, 5), (3, 4)]
+
+
+def test_subnormal_scores_are_told_apart() -> None:
+    tiny = 1e-45
+    ranking = rank(window(0, [0, 0, tiny], [0, 0, 0], offsets=(None, (0, 1), (1, 2))), max_answer_length=1)
+    assert characters(ranking) == [(1, 2), (0, 1)]
 
 
 def test_windows_that_are_missing_or_not_of_the_data_set_are_named() -> None:
     state, _ = state_and_table(window(3, [0, 0], [0, 0]), window(8, [0, 0], [0, 0]))
     _, table = state_and_table(window(2, [0, 0], [0, 0]), window(3, [0, 0], [0, 0]))
     with pytest.raises(ShardError) as caught:
-        rank_candidates(state, table, num_examples=1, n_best_size=20, max_answer_length=30)
+        rank_candidates(state, table, examples=range(1), n_best_size=20, max_answer_length=30)
     assert caught.value.message == ("of 2 windows, 1 are missing (2) and 1 are not of this data set (8)")
 
 
@@ -140,19 +153,37 @@ def test_windows_of_another_example_are_named() -> None:
     state, _ = state_and_table(window(3, [0, 0], [0, 0], example=4))
     _, table = state_and_table(window(3, [0, 0], [0, 0]))
     with pytest.raises(ShardError, match=r"1 windows are of another example \(3\)"):
-        rank_candidates(state, table, num_examples=1, n_best_size=20, max_answer_length=30)
+        rank_candidates(state, table, examples=range(1), n_best_size=20, max_answer_length=30)
 
 
 def test_more_examples_in_the_windows_than_there_are_is_an_error() -> None:
-    with pytest.raises(ShardError, match="the records and the 1 examples do not belong together"):
-        rank(window(0, [0, 0], [0, 0], example=1), num_examples=1)
+    with pytest.raises(ShardError, match="the records and the 1 examples from 0 on do not belong together"):
+        rank(window(0, [0, 0], [0, 0], example=1), examples=range(1))
 
 
 def test_a_position_behind_the_last_token_of_its_window_is_an_error() -> None:
     state, _ = state_and_table(window(3, [0, 0, 0], [0, 0, 0]))
     _, table = state_and_table(window(3, [0, 0], [0, 0]))
     with pytest.raises(ShardError, match=r"1 records point behind the last token of their window \(3\)"):
-        rank_candidates(state, table, num_examples=1, n_best_size=2, max_answer_length=30)
+        rank_candidates(state, table, examples=range(1), n_best_size=2, max_answer_length=30)
+
+
+@pytest.mark.parametrize("field", ["start_logits", "null_end_logit"])
+def test_a_record_with_a_logit_that_is_not_a_number_is_an_error_that_names_its_window(field: str) -> None:
+    state, table = state_and_table(window(3, [0, 0], [0, 0]))
+    records = state.records.copy()
+    records[field] = np.nan
+    with pytest.raises(NumericalError) as caught:
+        rank_candidates(MergeState(records), table, examples=range(1), n_best_size=2, max_answer_length=30)
+    assert caught.value.where == "window 3"
+
+
+def test_a_record_that_is_not_in_order_is_an_error_that_names_its_window() -> None:
+    state, table = state_and_table(window(3, [0, 5], [0, 0]))
+    records = state.records.copy()
+    records["start_logits"][:, :2] = records["start_logits"][:, 1::-1]
+    with pytest.raises(ShardError, match=r"1 records are not in order, best first \(3\)"):
+        rank_candidates(MergeState(records), table, examples=range(1), n_best_size=2, max_answer_length=30)
 
 
 def test_a_score_beyond_float32_is_an_error_that_names_the_window() -> None:

@@ -75,6 +75,17 @@ def test_half_precision_is_upcast_and_nothing_is_lost() -> None:
     assert half["start_logits"][0, :2].tolist() == [65504.0, float(np.float16(6e-8))]
 
 
+def test_logits_may_be_a_read_only_view_of_something_larger() -> None:
+    both = np.random.default_rng(5).normal(size=(3, 40, 2)).astype(np.float32)
+    both.flags.writeable = False
+    rows = np.arange(6)[::2] // 2
+    arguments: dict[str, Any] = {"lengths": rows + 38, "first_token": 2 - rows, "cls_index": rows}
+    arguments |= {"window_ids": rows, "example_indices": rows, "n_best_size": 20, "shard": ""}
+    views = extract_records(both[:, :, 0], both[:, :, 1], **arguments)
+    copies = extract_records(both[:, :, 0].copy(), both[:, :, 1].copy(), **arguments)
+    assert views.tobytes() == copies.tobytes()
+
+
 def test_a_batch_may_be_empty() -> None:
     nobody = np.empty((0, 4), dtype=np.float32)
     nothing = np.empty(0, dtype=np.int64)
@@ -141,6 +152,13 @@ def test_the_last_position_of_the_longest_window_can_be_said() -> None:
 def test_positions_outside_of_the_window_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="do not fit together"):
         extract([[1, 2, 3]], **changes)
+
+
+@pytest.mark.parametrize("name", ["lengths", "first_token", "cls_index"])
+def test_places_of_another_number_of_windows_are_refused(name: str) -> None:
+    changes: dict[str, Any] = {name: np.array([1])}
+    with pytest.raises(ValueError, match="2 windows, but lengths, first_token and cls_index are"):
+        extract([[1, 2, 3]] * 2, **changes)
 
 
 def test_double_precision_is_refused_because_it_would_be_rounded_in_silence() -> None:

@@ -2,21 +2,25 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from plain_nbest import Answer
 
 from rankfold.errors import ShardError
 from rankfold.nbest.merge import MergeState, merge
 from rankfold.nbest.records import WINDOW_RECORD, records_from_bytes, records_to_bytes
 
 from . import oracle
-from .cases import Sharding, cases, extract, finalised, real_answers
+from .cases import Sharding, cases, extract, finalised, real_answers, written
 from .flawed import Flaw, flawed_answers
-from .oracle import Answer, Case
+from .oracle import Case
 
 Evaluate = Callable[[Case, Sharding], list[Answer]]
 
@@ -46,7 +50,7 @@ def without_probabilities(answers: list[Answer]) -> str:
         {**answer, "probability": None, "nbest": [{**row, "probability": None} for row in answer["nbest"]]}
         for answer in answers
     ]
-    return json.dumps(plain, indent=1, allow_nan=False)
+    return json.dumps(plain, indent=1, allow_nan=False, sort_keys=True)
 
 
 def test_any_sharding_gives_the_answers_of_the_definition() -> None:
@@ -83,6 +87,35 @@ def test_every_sharding_gives_the_same_bytes(drawn: tuple[Case, Sharding]) -> No
     assert json.dumps(finalised(case, merged)) == json.dumps(finalised(case, whole))
 
 
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.data())
+def test_ranges_of_examples_by_themselves_give_the_bytes_of_all_at_once(
+    drawn: tuple[Case, Sharding], data: st.DataObject
+) -> None:
+    case, sharding = drawn
+    random = Random(sharding.seed)
+    state = MergeState.of([extract(case, rows, sharding, random) for rows in sharding.arrivals])
+    num_examples = len(case.contexts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, num_examples), max_size=3)))
+    ranges = [range(start, stop) for start, stop in pairwise([0, *cuts, num_examples])]
+    parts = zip(*(written(case, state, examples) for examples in ranges), strict=True)
+    assert tuple(map(b"".join, parts)) == written(case, state, range(num_examples))
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.integers(1, 20), st.integers(1, 8))
+def test_other_limits_need_no_other_records(
+    drawn: tuple[Case, Sharding], n_best_size: int, max_answer_length: int
+) -> None:
+    case, sharding = drawn
+    records = extract(case, tuple(range(len(case.windows))), sharding, Random(sharding.seed))
+    stricter = replace(
+        case, n_best_size=min(case.n_best_size, n_best_size), max_answer_length=max_answer_length
+    )
+    found, expected = finalised(stricter, MergeState.of([records])), oracle.answers(stricter)
+    assert without_probabilities(found) == without_probabilities(expected)
+
+
 @settings(max_examples=60, deadline=None)
 @given(cases())
 def test_merging_is_associative_commutative_and_idempotent(drawn: tuple[Case, Sharding]) -> None:
@@ -103,6 +136,40 @@ def test_a_state_knows_the_windows_it_has_seen() -> None:
     records["window_id"] = (9, 2, 9)
     assert MergeState.of([records]).window_ids.tolist() == [2, 9]
     assert MergeState.of([]).window_ids.tolist() == []
+
+
+def test_one_part_in_order_is_not_copied() -> None:
+    records = np.zeros(3, WINDOW_RECORD)
+    records["window_id"] = (2, 4, 9)
+    assert np.shares_memory(MergeState.of([records]).records, records)
+    assert records.flags.writeable
+
+
+def test_parts_that_follow_one_another_are_joined_in_their_order() -> None:
+    a, b = np.zeros(2, WINDOW_RECORD), np.zeros(2, WINDOW_RECORD)
+    a["window_id"], b["window_id"] = (7, 8), (1, 3)
+    assert MergeState.of([a, b[:0], b]).window_ids.tolist() == [1, 3, 7, 8]
+
+
+def test_a_state_cannot_be_written_to() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        MergeState.of([np.zeros(1, WINDOW_RECORD)]).records["window_id"] = 1
+
+
+def test_the_records_of_some_examples_are_a_view_where_they_stand_together() -> None:
+    records = np.zeros(5, WINDOW_RECORD)
+    records["window_id"], records["example_index"] = range(5), (3, 4, 4, 5, 7)
+    state = MergeState.of([records])
+    part = state.of_examples(range(4, 6))
+    assert part.window_ids.tolist() == [1, 2, 3]
+    assert np.shares_memory(part.records, records)
+    assert state.of_examples(range(6, 7)).window_ids.tolist() == []
+
+
+def test_the_records_of_some_examples_are_found_wherever_they_stand() -> None:
+    records = np.zeros(4, WINDOW_RECORD)
+    records["window_id"], records["example_index"] = range(4), (3, 4, 3, 0)
+    assert MergeState.of([records]).of_examples(range(3, 4)).window_ids.tolist() == [0, 2]
 
 
 def test_different_records_of_one_window_are_an_error_that_names_it() -> None:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -39,3 +42,8 @@ def test_a_payload_that_is_cut_inside_a_record_is_an_error_that_names_its_unit()
     with pytest.raises(ShardError) as caught:
         records_from_bytes(bytes(265), where="unit 3")
     assert str(caught.value).startswith("unit 3: 265 bytes are not a whole number of 264-byte records")
+
+
+def test_reading_records_does_not_load_the_compiler_of_kernels() -> None:
+    command = "import sys, rankfold.nbest.records; sys.exit('numba' in sys.modules)"
+    subprocess.run([sys.executable, "-c", command], check=True)

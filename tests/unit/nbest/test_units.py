@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankfold.errors import ShardError
-from rankfold.nbest.units import (
-    Fingerprint,
-    Unit,
-    is_complete,
-    plan_units,
-    read_units,
-    units_of_shard,
-    write_unit,
-)
+from rankfold.nbest.coverage import UnitReader, is_complete
+from rankfold.nbest.units import Fingerprint, Unit, plan_units, units_of_shard, write_unit
 
 UNITS = plan_units(100, 32)
 FINGERPRINT = Fingerprint.of({"model": "m1", "max_length": 384})
@@ -37,6 +30,10 @@ def payload_of(unit: Unit) -> bytes:
     return f"records of unit {unit.index}".encode()
 
 
+def read_units(source: Path | list[Path], units: list[Unit]) -> list[bytes]:
+    return list(UnitReader(source, units, FINGERPRINT).payloads(units))
+
+
 def manifest(folder: Path, index: int) -> Path:
     return folder / f"unit-{index:05d}.json"
 
@@ -52,7 +49,7 @@ def change_manifest(path: Path, **changes: Any) -> None:
 def diagnosis(source: Path | list[Path]) -> list[str]:
     """The problems that reading the units reports, one a line."""
     with pytest.raises(ShardError) as caught:
-        read_units(source, UNITS, FINGERPRINT)
+        read_units(source, UNITS)
     head, *problems = caught.value.message.split("\n  - ")
     assert head == f"{len(problems)} problem{'s' * (len(problems) > 1)} in the work units"
     return problems
@@ -109,18 +106,18 @@ def test_a_written_unit_has_a_manifest_that_describes_it(folder: Path) -> None:
 def test_units_come_back_in_order_whatever_their_manifests_are_called(folder: Path) -> None:
     manifest(folder, 0).rename(folder / "zzz.json")
     manifest(folder, 3).rename(folder / "a.json")
-    assert read_units(folder, UNITS, FINGERPRINT) == [(unit, payload_of(unit)) for unit in UNITS]
+    assert read_units(folder, UNITS) == [payload_of(unit) for unit in UNITS]
 
 
 def test_units_can_be_gathered_from_several_folders(tmp_path: Path) -> None:
     for unit in UNITS:
         write_unit(tmp_path / f"rank{unit.index % 2}", unit, payload_of(unit), FINGERPRINT, 1)
-    found = read_units(sorted(tmp_path.glob("*/*.json")), UNITS, FINGERPRINT)
-    assert [unit for unit, _ in found] == UNITS
+    found = read_units(sorted(tmp_path.glob("*/*.json")), UNITS)
+    assert found == [payload_of(unit) for unit in UNITS]
 
 
 def test_no_items_need_no_folder(tmp_path: Path) -> None:
-    assert read_units(tmp_path / "nowhere", [], FINGERPRINT) == []
+    assert read_units(tmp_path / "nowhere", []) == []
 
 
 def test_missing_units_are_named_with_their_items(folder: Path) -> None:
@@ -164,7 +161,7 @@ def test_a_flipped_bit_is_diagnosed(tmp_path_factory: pytest.TempPathFactory, bi
     damaged[bit // 8] ^= 1 << bit % 8
     file.write_bytes(damaged)
     with pytest.raises(ShardError, match="corrupt"):
-        read_units(folder, UNITS[:1], FINGERPRINT)
+        read_units(folder, UNITS[:1])
 
 
 @pytest.mark.parametrize("damaged", [b"records of unit 7", b"records of unit 2 and more"])
@@ -192,7 +189,7 @@ def test_a_unit_of_another_size_is_diagnosed(folder: Path) -> None:
 
 def test_an_identical_duplicate_is_dropped(folder: Path) -> None:
     shutil.copy(manifest(folder, 3), folder / "unit-00003.copy.json")
-    assert read_units(folder, UNITS, FINGERPRINT) == [(unit, payload_of(unit)) for unit in UNITS]
+    assert read_units(folder, UNITS) == [payload_of(unit) for unit in UNITS]
 
 
 def test_a_conflicting_duplicate_is_an_error_that_names_both(folder: Path) -> None:
@@ -259,7 +256,7 @@ def test_everything_that_is_wrong_is_reported_at_once(folder: Path) -> None:
 def test_the_error_names_the_folder_and_the_next_thing_to_do(folder: Path) -> None:
     manifest(folder, 0).unlink()
     with pytest.raises(ShardError) as caught:
-        read_units(folder, UNITS, FINGERPRINT)
+        read_units(folder, UNITS)
     assert str(caught.value) == (
         f"{folder}: 1 problem in the work units\n  - missing: unit 0 (items 0 to 31)\n  → {AGAIN}"
     )
@@ -268,7 +265,7 @@ def test_the_error_names_the_folder_and_the_next_thing_to_do(folder: Path) -> No
 def test_files_that_must_go_first_are_said_so(folder: Path) -> None:
     payload_file(folder, 0).unlink()
     with pytest.raises(ShardError) as caught:
-        read_units(folder, UNITS, FINGERPRINT)
+        read_units(folder, UNITS)
     assert caught.value.remedy == DELETE
 
 
@@ -296,4 +293,4 @@ def test_a_resumed_evaluation_computes_only_what_is_missing_at_any_number_of_sha
             if not is_complete(folder, unit, FINGERPRINT):
                 assert unit.index in (1, 3)
                 write_unit(folder, unit, payload_of(unit), FINGERPRINT, unit.stop - unit.start)
-    assert read_units(folder, UNITS, FINGERPRINT) == [(unit, payload_of(unit)) for unit in UNITS]
+    assert read_units(folder, UNITS) == [payload_of(unit) for unit in UNITS]

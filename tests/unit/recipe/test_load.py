@@ -136,6 +136,10 @@ def test_as_many_beams_as_sequences_are_searched_unless_somebody_says_otherwise(
     "more",
     [
         "  split: {seed: 7}\n",
+        "  split: {validation: 0.1}\n",
+        "  validation: {path: validation.jsonl, format: spans}\ntrain: {eval_strategy: epoch}\n",
+        "  split: {validation: 0.1}\ntrain: {eval_strategy: steps, load_best_model_at_end: true, "
+        "save_steps: 7, eval_steps: 3, metric_for_best_model: f1, greater_is_better: false}\n",
         "  doc_stride: 500\n",
         "prompt: {system: '', user: '{labels}: {text}'}\n",
         'prompt: {system: \'Find {labels}, write {"text": "…"} or {no_entities}\'}\n',

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankfold.recipe.schema import Train
-from rankfold.recipe.steps import global_batch_size, optimizer_steps
+from rankfold.recipe.steps import evaluation_steps, global_batch_size, optimizer_steps
 
 # Small, so that most epochs have several steps.
 COUNTS = st.integers(1, 4)
@@ -35,3 +35,8 @@ def test_an_epoch_has_enough_steps_for_every_row_and_none_to_spare(
     steps = optimizer_steps(train, num_rows=rows, world_size=ranks)
     size = global_batch_size(train, ranks)
     assert (steps - 1) * size < rows <= steps * size
+
+
+def test_evaluations_go_by_the_steps_of_checkpoints_unless_they_have_their_own() -> None:
+    assert evaluation_steps(Train(save_steps=13)) == 13
+    assert evaluation_steps(Train(save_steps=13, eval_steps=5)) == 5

@@ -1,4 +1,4 @@
-"""Two runs as their stages leave them on disk: one of entity recognition, one of question answering."""
+"""Runs as their stages leave them on disk: two of entity recognition, one of question answering."""
 
 import json
 import math
@@ -17,9 +17,13 @@ from unit.report.sample_examples import (
     Pair,
 )
 
-from rankfold.data.examples import Span
-from rankfold.metrics.entities import EntityCounts, count_entities, entity_metrics, example_f1
+from rankfold.metrics.entities import entity_metrics_of, example_f1, tally_entities
+from rankfold.metrics.question_answering import answer_metrics_of
 from rankfold.run_folder import RunFolder
+
+RESAMPLES = 200
+
+TUNED_ON_120 = {"tuned_on": {"share": 0.5, "seed": 42, "examples": 120}}
 
 
 def write_entity_run(root: Path) -> RunFolder:
@@ -34,6 +38,22 @@ def write_entity_run(root: Path) -> RunFolder:
     return run
 
 
+def write_tagging_run(root: Path) -> RunFolder:
+    """A whole run of `token_classification`: nothing is generated, so nothing is invented or unreadable."""
+    run = RunFolder(root)
+    _write_common(run, name="harbour-tags", task="token_classification", model="bert-base-chinese")
+    for variant, predicted in (("base", BASE_PREDICTED), ("fine_tuned", FINE_TUNED_PREDICTED)):
+        in_text = {
+            number: tuple(pair for pair in pairs if pair[0] in ENTITY_TEXTS[number][0])
+            for number, pairs in predicted.items()
+        }
+        _write_entity_results(run, variant, in_text, frozenset(), generates=False)
+    add_evaluations(run, "entity_f1", {320: 0.5812, 640: 0.7344, 960: 0.7406, 1_280: 0.7189})
+    with run.recipe.open("a", encoding="utf-8") as recipe:
+        recipe.write("  load_best_model_at_end: true\n")
+    return run
+
+
 def write_question_run(root: Path) -> RunFolder:
     """A whole run of `extractive_qa` over questions of which one has no answer."""
     run = RunFolder(root)
@@ -41,8 +61,26 @@ def write_question_run(root: Path) -> RunFolder:
     for place, variant in enumerate(("base", "fine_tuned")):
         details = [_question_detail(number, place) for number in range(len(QUESTIONS))]
         write_lines(run.details(variant), details)
-        write(run.metrics(variant), _question_metrics(details))
+        metrics = answer_metrics_of(details, version_2_with_negative=True, resamples=RESAMPLES, seed=42)
+        write(run.metrics(variant), metrics)
     return run
+
+
+def add_evaluations(run: RunFolder, metric: str, values: dict[int, float]) -> None:
+    """Have the training evaluate: step → value of the metric that decides, of which more is better."""
+    summary = json.loads(run.train_summary.read_text(encoding="utf-8"))
+    evaluations = [
+        {"step": step, "epoch": step / 640, metric: value, "runtime": 9.5, "num_examples": 50}
+        for step, value in values.items()
+    ]
+    best_step = max(values, key=values.__getitem__)
+    best = {"metric_for_best_model": metric, "best_metric": values[best_step], "best_step": best_step}
+    write(run.train_summary, summary | {"eval_history": evaluations} | best)
+
+
+def merge_again(run: RunFolder, variant: str, settings: dict[str, Any]) -> None:
+    """Leave what a merge under other settings leaves beside its results; the results stay as they are."""
+    write(run.merge_settings(variant), settings)
 
 
 def write(path: Path, value: Any) -> None:
@@ -70,7 +108,9 @@ def write_start(run: RunFolder, *, name: str, task: str, model: str) -> None:
     )
     run.recipe.write_text(
         f"name: {name}\ntask: {task}\nmodel:\n  name_or_path: {model}\n"
-        "data:\n  max_length: 384\ntrain:\n  num_train_epochs: 2\n  learning_rate: 1.0e-4\n",
+        "data:\n  max_length: 384\n"
+        "evaluation:\n  max_answer_length: 30\n  null_score_diff_threshold: 0.0\n"
+        "train:\n  num_train_epochs: 2\n  learning_rate: 1.0e-4\n",
         encoding="utf-8",
     )
 
@@ -94,13 +134,17 @@ def _write_common(run: RunFolder, *, name: str, task: str, model: str) -> None:
     )
     _write_jobs(run)
     _write_training(run)
+    _write_prepared(run, task)
+
+
+def _write_prepared(run: RunFolder, task: str) -> None:
     counts = {"num_features": 41_880, "num_tokens": 5_310_442, "num_truncated": 97}
     dropped = {"no entity with a wanted label": 1_204, "text is empty": 3}
     write(
         run.prepare_summary,
         {
             "task": task,
-            "labels": LABELS if task == "generative_ner" else [],
+            "labels": [] if task == "extractive_qa" else LABELS,
             "max_length": 384,
             "dropped_before_split": {"question without a usable answer": 12},
             "repaired": {"train": {"offsets moved to entity_text": 50}},
@@ -158,37 +202,33 @@ def _write_training(run: RunFolder) -> None:
 
 
 def _write_entity_results(
-    run: RunFolder, variant: str, predicted: dict[int, tuple[Pair, ...]], failures: frozenset[int]
+    run: RunFolder,
+    variant: str,
+    predicted: dict[int, tuple[Pair, ...]],
+    failures: frozenset[int],
+    *,
+    generates: bool = True,
 ) -> None:
-    details, total = [], EntityCounts()
+    details = []
     for number, (text, entities) in enumerate(ENTITY_TEXTS):
-        pairs = predicted.get(number, ())
-        gold = [_span(text, pair) for pair in entities]
-        found = [_span(text, pair) for pair in pairs if pair[0] in text]
-        invented = [pair for pair in pairs if pair[0] not in text]
-        counts = count_entities(
-            gold, found, invented_labels=[label for _, label in invented], parse_failure=number in failures
-        )
-        total += counts
-        details.append(
-            {
-                "id": f"test-{number:03}",
-                "text": text,
-                "gold": [[span.start, span.end, span.label] for span in gold],
-                "predicted": [[span.start, span.end, span.label, 0.875] for span in found],
-                "invented": [{"text": name, "label": label} for name, label in invented],
-                "parse_failure": number in failures,
-                "f1": example_f1(counts),
-                "generated": [_generated(pairs, broken=number in failures)],
-            }
-        )
+        pairs, is_broken = predicted.get(number, ()), number in failures
+        row = {
+            "id": f"test-{number:03}",
+            "text": text,
+            "gold": [_span(text, pair) for pair in entities],
+            "predicted": [[*_span(text, pair), 0.875] for pair in pairs if pair[0] in text],
+            "invented": [{"text": name, "label": label} for name, label in pairs if name not in text],
+            "parse_failure": is_broken,
+            "generated": [_generated(pairs, broken=is_broken)] if generates else [],
+        }
+        details.append(row | {"f1": example_f1(tally_entities(row).strict)})
     write_lines(run.details(variant), details)
-    write(run.metrics(variant), entity_metrics(total, LABELS))
+    write(run.metrics(variant), entity_metrics_of(details, LABELS, resamples=RESAMPLES, seed=42))
 
 
-def _span(text: str, pair: Pair) -> Span:
+def _span(text: str, pair: Pair) -> list[int | str]:
     start = text.index(pair[0])
-    return Span(start, start + len(pair[0]), pair[1])
+    return [start, start + len(pair[0]), pair[1]]
 
 
 def _generated(pairs: Sequence[Pair], *, broken: bool) -> str:
@@ -211,21 +251,7 @@ def _question_detail(number: int, place: int) -> dict[str, Any]:
         "start": start,
         "end": None if start is None else start + len(prediction),
         "probability": 0.75,
+        "null_score_difference": number - 2.5,
         "exact_match": int(question["f1"][place] == 1),
         "f1": question["f1"][place],
     }
-
-
-def _question_metrics(details: list[dict[str, Any]]) -> dict[str, float]:
-    metrics = {}
-    answerable = [detail for detail in details if detail["answers"]]
-    unanswerable = [detail for detail in details if not detail["answers"]]
-    for prefix, exact, of in (
-        ("", "exact_match", details),
-        ("HasAns_", "exact", answerable),
-        ("NoAns_", "exact", unanswerable),
-    ):
-        metrics[prefix + exact] = 100 * sum(detail["exact_match"] for detail in of) / len(of)
-        metrics[prefix + "f1"] = 100 * sum(detail["f1"] for detail in of) / len(of)
-        metrics[prefix + "total"] = len(of)
-    return metrics

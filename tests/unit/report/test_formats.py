@@ -17,6 +17,13 @@ def test_entity_scores_have_three_decimals_and_answer_scores_two() -> None:
     assert format_metric("num_gold", 12_345) == "12,345"
 
 
+def test_a_threshold_beyond_every_score_is_written_short() -> None:
+    largest = 3.4028234663852886e38
+    assert format_metric("best_f1_thresh", largest) == "3.403e+38"
+    assert format_change("best_f1_thresh", 0.0, largest) == "+3.403e+38"
+    assert format_metric("best_f1_thresh", -1.25) == "−1.2500"
+
+
 @pytest.mark.parametrize("value", [None])
 def test_what_is_absent_is_said_to_be(value: None) -> None:
     shown = (format_metric("f1", value), format_count(value), format_seconds(value))

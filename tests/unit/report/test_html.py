@@ -2,81 +2,32 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from unit.report.page import Page
 from unit.report.sample_examples import ENTITY_TEXTS
-from unit.report.sample_run import write, write_entity_run, write_question_run, write_start
+from unit.report.sample_run import (
+    write,
+    write_start,
+)
 
-from rankfold.report.facts import EntityResult, InventedEntity, RunFacts, VariantFacts
+from rankfold.report.facts import (
+    ChangedSetting,
+    EntityResult,
+    Evaluation,
+    InventedEntity,
+    MergedAgain,
+    RunFacts,
+    VariantFacts,
+)
 from rankfold.report.html import OPEN_EXAMPLES, OPEN_PARSE_FAILURES, render_html
 from rankfold.report.mistakes import MAX_EXAMPLES
 from rankfold.report.read import read_facts
 from rankfold.run_folder import RunFolder
 
-VOID = {"meta", "line", "circle", "polyline"}
 NASTY = "<script>alert('x')</script>&amp;\"'</style>"
-
-
-@dataclass
-class Page(HTMLParser):
-    """What a browser would find: tags, marks with their kind, texts by class, ids and links."""
-
-    html: str
-    tags: Counter[str] = field(default_factory=Counter)
-    marks: list[tuple[str, str]] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    words: str = ""
-    ids: list[str] = field(default_factory=list)
-    attributes: list[tuple[str, str | None]] = field(default_factory=list)
-    table_headers_without_scope: int = 0
-
-    def __post_init__(self) -> None:
-        super().__init__()
-        self.open: list[tuple[str, str]] = []
-        self.feed(self.html)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags[tag] += 1
-        self.attributes += attrs
-        self.ids += [given["id"] or ""] if "id" in given else []
-        self.table_headers_without_scope += tag == "th" and "scope" not in given
-        if tag == "mark":
-            self.marks.append((given["class"] or "", ""))
-        if given.get("class") == "text":
-            self.texts.append("")
-        if tag not in VOID:
-            self.open.append((tag, given.get("class") or ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        # Neighbouring cells are apart on the page though no space is between them in the text.
-        self.words += " " * (tag in ("td", "th", "dt", "dd"))
-        if tag not in VOID:
-            assert self.open.pop()[0] == tag
-
-    def handle_data(self, data: str) -> None:
-        classes = [name for _, name in self.open]
-        if "style" not in [tag for tag, _ in self.open]:
-            self.words += data
-        if "mark" in [tag for tag, _ in self.open]:
-            self.marks[-1] = (self.marks[-1][0], self.marks[-1][1] + data)
-        if "text" in classes and not any(name.startswith("tag ") for name in classes):
-            self.texts[-1] += data
-
-
-@pytest.fixture
-def facts(tmp_path: Path) -> RunFacts:
-    return read_facts(write_entity_run(tmp_path / "run"))
-
-
-@pytest.fixture
-def question_facts(tmp_path: Path) -> RunFacts:
-    return read_facts(write_question_run(tmp_path / "questions"))
 
 
 def with_examples(facts: RunFacts, *examples: EntityResult) -> RunFacts:
@@ -88,7 +39,7 @@ def example(number: int, *, parse_failure: bool = False) -> EntityResult:
     return EntityResult(f"id-{number}", "text", (), (), (), parse_failure, 0.0, ("{",))
 
 
-@pytest.mark.parametrize("kind", ["facts", "question_facts"])
+@pytest.mark.parametrize("kind", ["facts", "question_facts", "tagging_facts"])
 def test_the_page_needs_nothing_from_outside(kind: str, request: pytest.FixtureRequest) -> None:
     html = render_html(request.getfixturevalue(kind))
     page = Page(html)
@@ -102,7 +53,7 @@ def test_the_page_needs_nothing_from_outside(kind: str, request: pytest.FixtureR
     assert "@import" not in css[1]
 
 
-@pytest.mark.parametrize("kind", ["facts", "question_facts"])
+@pytest.mark.parametrize("kind", ["facts", "question_facts", "tagging_facts"])
 def test_the_page_is_accessible_in_its_structure(kind: str, request: pytest.FixtureRequest) -> None:
     page = Page(render_html(request.getfixturevalue(kind)))
     assert page.tags["h1"] == page.tags["main"] == page.tags["title"] - 1 == 1
@@ -113,12 +64,6 @@ def test_the_page_is_accessible_in_its_structure(kind: str, request: pytest.Fixt
     }
     linked = {(value or "")[1:] for key, value in page.attributes if key == "href"}
     assert referred | linked <= set(page.ids)
-
-
-def test_scores_stand_before_and_after_with_their_change(facts: RunFacts) -> None:
-    words = " ".join(Page(render_html(facts)).words.split())
-    assert "before training 0.138 → after training 0.745 +0.607 better" in words
-    assert "person 8 2 0 0.000 0.000 0.000 10 8 0.800 1.000 0.889" in words
 
 
 def test_every_text_is_shown_whole_and_unchanged(facts: RunFacts) -> None:
@@ -132,7 +77,7 @@ def test_entities_are_marked_by_kind_and_named_in_words(facts: RunFacts) -> None
     assert ("missed", "Siemens") in page.marks
     assert ("wrong", "rain") in page.marks
     assert ("invented", "Haiti") in page.marks
-    words = " ".join(page.words.split())
+    words = page.plain_words
     assert "missed organisation" in words
     assert "wrong location" in words
     assert "Not in the text: Hait" in words
@@ -147,7 +92,7 @@ def test_entangled_entities_are_spelled_out(facts: RunFacts) -> None:
 
 def test_a_question_shows_gold_and_predicted_answers_in_their_context(question_facts: RunFacts) -> None:
     page = Page(render_html(question_facts))
-    words = " ".join(page.words.split())
+    words = page.plain_words
     assert "Gold the island of Hven / Hven" in words
     assert "Predicted no answer" in words
     assert ("wrong", "island of ") in page.marks
@@ -173,7 +118,7 @@ def test_parse_failures_show_what_the_model_wrote(facts: RunFacts) -> None:
 
 
 def test_what_ran_is_told(facts: RunFacts) -> None:
-    words = " ".join(Page(render_html(facts)).words.split())
+    words = Page(render_html(facts)).plain_words
     assert "launch submit recipes/harbour-ner.yaml train.learning_rate=1.0e-4" in words
     assert "on main, with uncommitted changes" in words
     assert "2 × NVIDIA H100 80GB HBM3" in words
@@ -191,9 +136,11 @@ def test_all_text_from_data_and_recipe_is_escaped(facts: RunFacts) -> None:
     assert facts.environment is not None
     assert facts.code is not None
     assert facts.data is not None
+    assert facts.training is not None
     result = EntityResult(
         NASTY, NASTY, (), (), (InventedEntity(NASTY, NASTY),), parse_failure=True, f1=0.0, generated=(NASTY,)
     )
+    evaluation, setting = Evaluation(1, 1.0, {NASTY: 0.5}), ChangedSetting(NASTY, NASTY, NASTY)
     label_scores = facts.fine_tuned.per_label["person"]
     nasty = replace(
         facts,
@@ -212,13 +159,16 @@ def test_all_text_from_data_and_recipe_is_escaped(facts: RunFacts) -> None:
             dropped_before_split={NASTY: 1},
             repaired={NASTY: {NASTY: 1}},
         ),
-        fine_tuned=VariantFacts(facts.fine_tuned.metrics, {NASTY: label_scores}, (result,)),
+        training=replace(facts.training, evaluations=(evaluation,), best_metric=NASTY, best_step=1),
+        fine_tuned=VariantFacts(
+            facts.fine_tuned.metrics, {}, {NASTY: label_scores}, (result,), MergedAgain((setting,), None)
+        ),
     )
     html = render_html(nasty)
     page = Page(html)
     assert page.tags["script"] == 0
     assert html.count("</style>") == 1
-    assert page.words.count(NASTY) >= 20
+    assert page.words.count(NASTY) >= 25
     assert page.texts == [NASTY, NASTY]
 
 
@@ -248,23 +198,10 @@ def test_a_failed_job_stands_at_the_top_with_its_error(tmp_path: Path) -> None:
     write_start(run, name="failed", task="extractive_qa", model="some/model")
     state = {"job": "train", "stage": "train", "state": "failed", "seconds": 3.0, "error": "out of memory"}
     write(run.job_state("train"), state)
-    words = " ".join(Page(render_html(read_facts(run))).words.split())
+    words = Page(render_html(read_facts(run))).plain_words
     assert words.index("train failed out of memory") < words.index("Scores")
-
-
-def test_without_a_baseline_there_is_no_before(facts: RunFacts) -> None:
-    page = Page(render_html(replace(facts, base=None)))
-    assert "before training" not in page.words
-    assert ", before " not in page.words
-    assert not re.search(r"\bnan\b", page.words, re.IGNORECASE)
 
 
 def test_only_the_base_model_evaluated_shows_its_examples(facts: RunFacts) -> None:
     words = Page(render_html(replace(facts, fine_tuned=None))).words
     assert "The worst mistakes of the base model first" in words
-
-
-def test_the_loss_curve_is_described_in_words(facts: RunFacts) -> None:
-    html = render_html(facts)
-    assert "Training loss by optimizer step</title>" in html
-    assert "to 0.241 at step 1,280.</desc>" in html

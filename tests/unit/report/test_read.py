@@ -53,6 +53,14 @@ def test_a_whole_run_is_read(run: RunFolder) -> None:
     assert all(isinstance(example, EntityResult) for example in facts.fine_tuned.examples)
 
 
+def test_a_validation_set_stands_between_training_and_test_set(run: RunFolder) -> None:
+    summary = json.loads(run.prepare_summary.read_text(encoding="utf-8"))
+    write(run.prepare_summary, summary | {"validation": summary["test"]})
+    data = read_facts(run).data
+    assert data is not None
+    assert [split.name for split in data.splits] == ["train", "validation", "test"]
+
+
 def test_a_run_that_has_only_begun_has_nothing_but_its_identity(tmp_path: Path) -> None:
     facts = read_facts(started(tmp_path / "young"))
     assert (facts.name, facts.state, facts.jobs) == ("young", "pending", ())
@@ -103,6 +111,23 @@ def test_a_score_that_is_not_a_number_reads_as_absent(run: RunFolder) -> None:
     base = read_facts(run).base
     assert base is not None
     assert base.metrics == {"entity_recall": 0.5}
+
+
+def test_an_interval_that_is_not_of_numbers_is_left_out(run: RunFolder) -> None:
+    metrics = '{"entity_f1": 0.5, "confidence_intervals": {"entity_f1": [NaN, 0.6], "f1": [0.5, 1]}}'
+    run.metrics("base").write_text(metrics, encoding="utf-8")
+    base = read_facts(run).base
+    assert base is not None
+    assert base.intervals == {"f1": (0.5, 1)}
+
+
+def test_the_job_that_joins_the_parts_of_a_merge_comes_after_them(run: RunFolder) -> None:
+    for part in range(11):
+        add_job(run, f"merge-{part}", "completed")
+    facts = read_facts(run)
+    assert [job.job for job in facts.jobs[-3:]] == ["merge-9", "merge-10", "merge"]
+    row = stage_rows(facts)[-1]
+    assert (row.name, row.num_jobs, row.state) == ("merge", 12, "writes this report")
 
 
 def test_a_loss_that_is_not_a_number_is_left_out_of_the_curve(run: RunFolder) -> None:

@@ -1,20 +1,12 @@
 """The rows of the score tables."""
 
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
 from unit.report.sample_examples import LABELS
-from unit.report.sample_run import write_entity_run, write_question_run
 
 from rankfold.report.facts import RunFacts
-from rankfold.report.read import read_facts
-from rankfold.report.scores import headline_rows, label_rows, score_rows
-
-
-@pytest.fixture
-def facts(tmp_path: Path) -> RunFacts:
-    return read_facts(write_entity_run(tmp_path / "run"))
+from rankfold.report.metrics import WAYS
+from rankfold.report.scores import headline_rows, label_rows, score_rows, threshold_rows, way_rows
 
 
 def test_a_lower_rate_of_failures_is_better_and_a_lower_f1_is_worse(facts: RunFacts) -> None:
@@ -27,15 +19,79 @@ def test_a_lower_rate_of_failures_is_better_and_a_lower_f1_is_worse(facts: RunFa
     assert {row.title: row.trend for row in score_rows(swapped)}["Entity F1"] == "worse"
 
 
-def test_the_headline_is_what_the_task_is_about(facts: RunFacts, tmp_path: Path) -> None:
+def test_the_headline_is_what_the_task_is_about(facts: RunFacts, question_facts: RunFacts) -> None:
     assert [row.title for row in headline_rows(facts)] == ["Entity F1", "Precision", "Recall"]
-    questions = read_facts(write_question_run(tmp_path / "questions"))
-    assert [row.title for row in headline_rows(questions)] == ["Exact match", "F1"]
+    assert [row.title for row in headline_rows(question_facts)] == ["Exact match", "F1"]
 
 
 def test_without_a_baseline_there_is_no_before_and_no_change(facts: RunFacts) -> None:
     row = headline_rows(replace(facts, base=None))[0]
-    assert (row.before, row.after, row.change, row.trend) == ("n/a", "0.745", "n/a", "neither")
+    shown = (row.before.value, row.after.value, row.change, row.trend)
+    assert shown == ("n/a", "0.745", "n/a", "neither")
+
+
+def test_chinese_answers_have_cmrcs_scores_at_the_top_too(question_facts: RunFacts) -> None:
+    assert question_facts.fine_tuned is not None
+    metrics = {"exact_match": 50.0, "f1": 50.0, "cmrc_exact_match": 50.0, "cmrc_f1": 75.25}
+    chinese = replace(
+        question_facts, base=None, fine_tuned=replace(question_facts.fine_tuned, metrics=metrics)
+    )
+    rows = headline_rows(chinese)
+    assert [row.title for row in rows] == ["Exact match", "F1", "CMRC exact match", "CMRC F1"]
+    assert rows[-1].after.value == "75.25"
+
+
+def test_a_score_has_its_interval_with_one_decimal_less(facts: RunFacts, question_facts: RunFacts) -> None:
+    assert facts.fine_tuned is not None
+    facts = replace(facts, fine_tuned=replace(facts.fine_tuned, intervals={"entity_f1": (0.5549, 0.916)}))
+    first, second, *_ = score_rows(facts)
+    assert (first.after.interval, second.after.interval) == ("0.55–0.92", "")
+    assert headline_rows(question_facts)[0].after.interval == "0.0–80.0"
+
+
+def test_tagging_has_no_rates_of_what_only_generation_gets_wrong(tagging_facts: RunFacts) -> None:
+    assert tagging_facts.fine_tuned is not None
+    assert "parse_failure_rate" in tagging_facts.fine_tuned.metrics
+    titles = [row.title for row in score_rows(tagging_facts)]
+    assert titles[:6] == [
+        "Entity F1",
+        "Precision",
+        "Recall",
+        "Macro F1",
+        "Macro precision",
+        "Macro recall",
+    ]
+    assert titles[6:] == ["Gold entities", "Predicted entities", "Correct entities", "Examples"]
+
+
+def test_every_other_way_to_count_has_a_row_and_an_explanation(facts: RunFacts) -> None:
+    rows = way_rows(facts)
+    assert [row.way.title for row in rows] == [way.title for way in WAYS]
+    assert all(row.way.explanation for row in rows)
+    lenient, lenient_macro, *_ = rows
+    assert lenient.after is not None
+    assert lenient_macro.after is not None
+    assert (lenient.after.f1.value, lenient.after.f1.interval != "") == ("0.824", True)
+    assert (lenient_macro.after.precision.value, lenient_macro.after.f1.value) == ("n/a", "0.769")
+    by_scheme = {row.way.title: row.after.f1.value for row in rows if row.after}
+    assert by_scheme["nervaluate partial"] == "0.843"
+
+
+def test_a_way_that_neither_model_was_scored_by_is_left_out(facts: RunFacts) -> None:
+    assert facts.fine_tuned is not None
+    metrics = {"entity_f1": 0.5, "lenient_f1": 0.75}
+    alone = replace(facts, base=None, fine_tuned=replace(facts.fine_tuned, metrics=metrics))
+    (row,) = way_rows(alone)
+    assert (row.way.title, row.before) == ("Lenient", None)
+
+
+def test_the_best_threshold_stands_apart_from_the_scores(facts: RunFacts, question_facts: RunFacts) -> None:
+    rows = threshold_rows(question_facts)
+    assert [row.title for row in rows] == ["Best exact match", "… at threshold", "Best F1", "… at threshold"]
+    assert (rows[0].trend, rows[1].trend) == ("better", "neither")
+    assert rows[1].after.value == "−1.5000"
+    assert not {row.title for row in score_rows(question_facts)} & {row.title for row in rows}
+    assert threshold_rows(facts) == ()
 
 
 def test_labels_come_in_the_order_of_the_recipe_then_by_name(facts: RunFacts) -> None:

@@ -1,12 +1,13 @@
 import json
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from datasets import Dataset
+from merged import Results, merge_all
 from models import absolute_causal_model, causal_model, chat_tokenizer, ignore, recipe
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,7 +20,7 @@ from rankfold.evaluation.generation import GeneratedSequence
 from rankfold.evaluation.sequences import sequences_by_example, sequences_to_bytes
 from rankfold.nbest.units import Unit, plan_units
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Features, Results
+from rankfold.tasks.base import Features
 from rankfold.tasks.generative_ner import GenerativeNER
 
 TASK = GenerativeNER()
@@ -146,27 +147,16 @@ def units(unit_size: int) -> list[tuple[Unit, bytes]]:
 
 def merged(parts: list[tuple[Unit, bytes]], **evaluation: Any) -> Results:
     features = Dataset.from_dict({"input_ids": [[1]] * len(EXAMPLES), "example": [0, 1, 2]})
-    return TASK.merge(parts, EXAMPLES, features, settings(evaluation=evaluation), LABELS)
-
-
-def written(results: Results) -> list[str]:
-    def lines(rows: Iterable[Any]) -> str:
-        return "\n".join(json.dumps(row) for row in rows)
-
-    return [
-        json.dumps(results.predictions),
-        json.dumps(results.metrics),
-        lines(results.nbest),
-        lines(results.details),
-    ]
+    payloads = [payload for _, payload in parts]
+    return merge_all(TASK, payloads, EXAMPLES, features, settings(evaluation=evaluation), LABELS)
 
 
 def test_the_most_probable_sequence_becomes_the_prediction() -> None:
-    predictions = merged(units(2)).predictions
-    assert predictions == {
+    score = pytest.approx(1 / (1 + math.exp(-1)))
+    assert merged(units(2)).predictions == {
         "a": [
-            {"text": "Anna", "label": "person", "start": 0, "end": 4},
-            {"text": "Ulm", "label": "place", "start": 14, "end": 17},
+            {"text": "Anna", "label": "person", "start": 0, "end": 4, "score": 1.0},
+            {"text": "Ulm", "label": "place", "start": 14, "end": 17, "score": score},
         ],
         "b": [],
         "c": [],
@@ -183,7 +173,7 @@ def test_every_sequence_weighs_by_its_probability_in_the_n_best_list() -> None:
     ]
     assert [one["score"] for one in first["nbest"]] == pytest.approx([1.0, best, worse])
     assert [one["text"] for one in second["nbest"]] == ["Paul"]
-    assert third == {"id": "c", "nbest": []}
+    assert third == {"id": "c", "mode": "beams", "nbest": []}
 
 
 def test_samples_weigh_one_vote_each() -> None:
@@ -214,7 +204,7 @@ def test_metrics_count_an_invented_entity_as_wrong() -> None:
 def test_neither_the_division_into_units_nor_their_order_changes_a_byte(unit_size: int) -> None:
     parts = units(unit_size)
     random.Random(unit_size).shuffle(parts)
-    assert written(merged(parts)) == written(merged(units(2)))
+    assert merged(parts) == merged(units(2))
 
 
 def predicted(unit: Unit, **evaluation: Any) -> dict[int, Any]:

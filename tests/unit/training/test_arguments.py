@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from models import recipe
@@ -26,13 +27,20 @@ OTHER_THAN_DEFAULT = {
     "logging_steps": 7,
     "save_steps": 13,
     "save_total_limit": 4,
+    "eval_strategy": "epoch",
+    "eval_steps": 11,
+    "metric_for_best_model": "precision",
+    "greater_is_better": False,
+    "load_best_model_at_end": True,
+    "early_stopping_patience": 2,
+    "early_stopping_threshold": 0.5,
     "train_sampling_strategy": "group_by_length",
     "dataloader_num_workers": 2,
 }
 
 
 def built(of: Recipe, folder: Path) -> TrainingArguments:
-    return training_arguments(of, output_dir=folder / "checkpoints", run_id="tiny-1")
+    return training_arguments(of, output_dir=folder / "checkpoints", run_id="tiny-1", task_metric="f1")
 
 
 @pytest.fixture
@@ -97,3 +105,34 @@ def test_without_a_tracker_none_is_used_even_if_it_is_installed(tmp_path: Path) 
 
 def test_without_zero_there_is_no_deepspeed(tmp_path: Path) -> None:
     assert built(recipe("generative_ner"), tmp_path).deepspeed is None
+
+
+def test_without_evaluations_checkpoints_go_by_save_steps_alone(tmp_path: Path) -> None:
+    made = built(recipe("generative_ner", train={"save_steps": 13}), tmp_path)
+    assert (made.eval_strategy, made.save_strategy, made.save_steps) == ("no", "steps", 13)
+    assert made.metric_for_best_model is None
+
+
+@pytest.mark.parametrize(
+    ("train", "eval_steps", "saved"),
+    [
+        ({"eval_strategy": "steps", "eval_steps": 5}, 5, ("steps", 13)),
+        ({"eval_strategy": "steps"}, 13, ("steps", 13)),
+        ({"eval_strategy": "steps", "eval_steps": 5, "load_best_model_at_end": True}, 5, ("steps", 5)),
+        ({"eval_strategy": "epoch", "load_best_model_at_end": True}, 13, ("epoch", 13)),
+    ],
+)
+def test_the_best_model_is_saved_with_its_evaluation(
+    tmp_path: Path, train: dict[str, Any], eval_steps: int, saved: tuple[str, int]
+) -> None:
+    made = built(recipe("generative_ner", train={"save_steps": 13} | train), tmp_path)
+    assert (made.eval_strategy, made.eval_steps) == (train["eval_strategy"], eval_steps)
+    assert (made.save_strategy, made.save_steps) == saved
+
+
+@pytest.mark.parametrize(("named", "used"), [(None, "f1"), ("recall", "recall"), ("eval_recall", "recall")])
+def test_the_task_s_metric_counts_unless_the_recipe_names_one(
+    tmp_path: Path, named: str | None, used: str
+) -> None:
+    train = {"eval_strategy": "epoch", "metric_for_best_model": named}
+    assert built(recipe("generative_ner", train=train), tmp_path).metric_for_best_model == used

@@ -17,8 +17,8 @@ from rankfold.run_folder import RunFolder
 from rankfold.tasks.base import Task
 from rankfold.tasks.extractive_qa import ExtractiveQA
 from rankfold.tasks.generative_ner import GenerativeNER
+from rankfold.training.callbacks import ProgressCallback
 from rankfold.training.fine_tune import fine_tune
-from rankfold.training.trainer import ProgressCallback
 
 CAUSAL = "AutoModelForCausalLM"
 TEXTS = [
@@ -56,6 +56,8 @@ def trained(
         task,
         base=base,
         tokenizer=tokenizer,
+        labels=("person",),
+        validation=None,
         features=Dataset.from_dict(features.columns),
         world_size=world_size,
     )

@@ -1,5 +1,6 @@
 """`evaluate` module of SQuAD v2.0; the arithmetic is in rankfold.metrics.squad."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import evaluate
@@ -9,7 +10,11 @@ from rankfold.metrics.squad import squad_scores
 
 
 class RankfoldSquadV2(evaluate.Metric):  # type: ignore[misc]
-    """Exact match and F1 (0..100) of SQuAD v2.0, in all and with and without answers."""
+    """Exact match and F1 (0..100) of SQuAD v2.0, in all and with and without answers.
+
+    `null_score_differences` (id → null score − best score of an answer with text) adds the best
+    thresholds.
+    """
 
     def _info(self) -> Any:
         return question_metric_info(
@@ -17,8 +22,16 @@ class RankfoldSquadV2(evaluate.Metric):  # type: ignore[misc]
             "Rajpurkar et al. 2018, arXiv:1806.03822",
         )
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(
+        self,
+        predictions: Any,
+        references: Any,
+        null_score_differences: Mapping[str, float] | None = None,
+    ) -> dict[str, float]:
         scores = squad_scores(
-            to_predictions(predictions), to_examples(references), version_2_with_negative=True
+            to_predictions(predictions),
+            to_examples(references),
+            version_2_with_negative=True,
+            null_score_differences=null_score_differences,
         )
         return dict(scores.metrics)

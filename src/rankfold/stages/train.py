@@ -1,0 +1,53 @@
+"""train: fine-tune on every rank of the job and save the model or adapter."""
+
+from typing import Any
+
+from datasets import Dataset
+
+from rankfold import atomic
+from rankfold.data.store import iterate_stored
+from rankfold.distributed import ranks
+from rankfold.fingerprints import folder_sha256
+from rankfold.modeling.load import load_tokenizer
+from rankfold.modeling.sources import model_folder
+from rankfold.run_folder import RunFolder
+from rankfold.stages.inputs import prepared_summary, recipe_and_task
+from rankfold.tasks.base import Task
+from rankfold.training.fine_tune import fine_tune
+from rankfold.training.validation import ValidationSet
+
+
+def train(run: RunFolder) -> None:
+    """Fine-tune on every rank of the job and save the model or adapter.
+
+    Raises:
+        ModelError: The model does not fit the task or the adapter.
+        NumericalError: The loss is no longer a number.
+        OperationalError: The ranks do not see each other, or the saved model is not whole.
+    """
+    if run.train_summary.is_file() and run.model.is_dir():
+        print("train was done before: nothing to do")
+        return
+    labels = prepared_summary(run)["labels"]
+    recipe, task = recipe_and_task(run)
+    here = ranks()
+    summary = fine_tune(
+        run,
+        recipe,
+        task,
+        base=model_folder(recipe.model),
+        tokenizer=load_tokenizer(run.prepared.tokenizer),
+        features=Dataset.load_from_disk(str(run.prepared.features("train"))),
+        world_size=here.world_size,
+        labels=labels,
+        validation=_validation_set(run, task) if recipe.train.eval_strategy != "no" else None,
+    )
+    if here.is_main:
+        atomic.write_json(run.train_summary, summary | {"model_sha256": folder_sha256(run.model)})
+
+
+def _validation_set(run: RunFolder, task: Task[Any]) -> ValidationSet:
+    return ValidationSet(
+        examples=list(iterate_stored(run.prepared.examples("validation"), task.example_type)),
+        features=Dataset.load_from_disk(str(run.prepared.features("validation"))),
+    )

@@ -1,0 +1,125 @@
+"""Evaluation during training: the records, the merge and the metrics of the evaluation after it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.integrations import is_deepspeed_zero3_enabled
+
+from rankfold.data.examples import Example
+from rankfold.distributed import all_gather_bytes, ranks
+from rankfold.nbest.units import Unit, plan_units, units_of_shard
+from rankfold.recipe.schema import Recipe
+from rankfold.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """What training is evaluated on along the way.
+
+    Attributes:
+        features: The examples' rows of the task's evaluation features.
+    """
+
+    examples: Sequence[Example]
+    features: Dataset
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores a model on a validation set as the evaluation stage and the merge would."""
+
+    task: Task[Any]
+    recipe: Recipe
+    tokenizer: PreTrainedTokenizerBase
+    labels: Sequence[str]
+    set: ValidationSet
+
+    def metrics(self, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+        """Return the task's metrics that are plain numbers; every rank calls this and gets the same.
+
+        The model and the random state are left as they were.
+
+        Raises:
+            NumericalError: The model gave NaN or infinity; names the window or text and the rank.
+        """
+        units = plan_units(len(self.set.features), self.recipe.evaluation.unit_size)
+        with lent_for_inference(model) as lent:
+            payloads = self._payloads(lent, units)
+        scores = json.dumps(self._scores(payloads)).encode() if ranks().is_main else b""
+        # From one rank to all, so that they agree on the best checkpoint and on when to stop.
+        agreed: dict[str, float] = json.loads(all_gather_bytes([scores])[0][0])
+        return agreed
+
+    def _payloads(self, model: PreTrainedModel, units: Sequence[Unit]) -> list[bytes]:
+        """Every unit's records, in the order of the units, each computed by one rank."""
+        if is_deepspeed_zero3_enabled():
+            # Every pass gathers parameters from all ranks, so all ranks must make the same passes.
+            return [self._predict(model, unit) for unit in units]
+        here = ranks()
+        mine = [self._predict(model, unit) for unit in units_of_shard(units, here.rank, here.world_size)]
+        gathered = all_gather_bytes(mine)
+        return [gathered[unit.index % here.world_size][unit.index // here.world_size] for unit in units]
+
+    def _predict(self, model: PreTrainedModel, unit: Unit) -> bytes:
+        return self.task.predict(
+            model,
+            self.tokenizer,
+            self.set.features,
+            unit,
+            self.recipe,
+            shard=f"rank {ranks().rank} (validation)",
+            advance=lambda rows: None,
+        )
+
+    def _scores(self, payloads: Sequence[bytes]) -> dict[str, float]:
+        # Intervals take time, and nothing is decided by them here.
+        evaluation = self.recipe.evaluation.model_copy(update={"num_bootstrap_resamples": 0})
+        recipe = self.task.settle(
+            self.recipe.model_copy(update={"evaluation": evaluation}), self.set.examples
+        )
+        merged = self.task.merge(
+            payloads,
+            self.set.examples,
+            self.set.features.data.table,
+            recipe,
+            self.labels,
+            first_example=0,
+            first_row=0,
+        )
+        details = map(json.loads, merged.details.splitlines())
+        metrics = self.task.metrics(details, recipe, self.labels)
+        return {name: value for name, value in metrics.items() if _is_number(value)}
+
+
+@contextmanager
+def lent_for_inference(model: PreTrainedModel | PeftModel) -> Iterator[PreTrainedModel]:
+    """Lend the model under training as the evaluation stage would load it, and take it back as it was.
+
+    Adapters stay unmerged. Accelerate's autocast lies on `forward` as an attribute of the object; the
+    evaluation stage has none.
+    """
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    trained, generation = inner.training, getattr(inner, "generation_config", None)
+    autocast = vars(inner).pop("forward", None)
+    # Generating with a seed would have training go on with other dropout masks.
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    try:
+        with torch.random.fork_rng(devices=gpus):
+            yield inner.eval()
+    finally:
+        inner.train(trained)
+        if autocast is not None:
+            inner.forward = autocast
+        if generation is not None:
+            inner.generation_config = generation
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,103 @@
+"""Prompts that are read once, by models that can share what they made of them and by models that cannot."""
+
+from functools import wraps
+from typing import Any
+
+import pytest
+import torch
+from models import causal_model
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rankfold.evaluation.prompts import read_prompts
+
+from .slowly import (
+    PROMPTS,
+    SEARCHES,
+    TOKENIZER,
+    answers,
+    log_probability,
+    recorded,
+    sequences,
+    small_model,
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return causal_model(TOKENIZER)
+
+
+@pytest.fixture
+def written(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    return recorded(model, monkeypatch)
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_a_prompt_is_read_once_for_all_its_sequences_and_their_probabilities(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, search: dict[str, Any]
+) -> None:
+    read: list[tuple[int, int]] = []
+    original = model.forward
+
+    @wraps(original)  # `generate` looks at the signature
+    def spy(*arguments: Any, **options: Any) -> Any:
+        read.append(tuple(options["input_ids"].shape))
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(model, "forward", spy)
+    sequences(model, **search)
+    (num_prompts, columns), *steps, (num_sequences, scored) = read
+    rows = len(PROMPTS) * max(search.get("num_beams", 1), search.get("num_return_sequences", 1))
+    assert (num_prompts, columns) == (len(PROMPTS), max(map(len, PROMPTS)) - 1)
+    assert steps == [(rows, 1)] * 6
+    assert (num_sequences, scored) == (len(PROMPTS) * search.get("num_return_sequences", 1), 6)
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_a_prompt_of_one_token_leaves_nothing_to_share(
+    model: PreTrainedModel, written: list[Tensor], search: dict[str, Any]
+) -> None:
+    prompt = PROMPTS[0][:1]
+    found = sequences(model, [prompt], **search)
+    ids = answers(written, [prompt], iter([one.num_tokens for one in found]))
+    for one, answer in zip(found, ids, strict=True):
+        assert one.log_probability == pytest.approx(log_probability(model, prompt, answer), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["sliding window", "convolution"])
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_a_model_that_keeps_something_else_than_all_keys_and_values_is_scored_as_well(
+    kind: str, search: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = small_model(kind)
+    batches = recorded(model, monkeypatch)
+    # One batch in the order of `sequences`, and long enough for the window to close.
+    prompts = sorted(PROMPTS, key=len, reverse=True)
+    found = sequences(model, prompts, **search)
+    ids = answers(batches, prompts, iter([one.num_tokens for one in found]))
+    for one, answer in zip(found, ids, strict=True):
+        expected = log_probability(model, prompts[one.prompt], answer)
+        assert one.log_probability == pytest.approx(expected, abs=1e-4)
+
+
+def test_only_keys_and_values_are_shared(model: PreTrainedModel) -> None:
+    assert read_prompts(model, PROMPTS, pad_id=0).num_cached == max(map(len, PROMPTS)) - 1
+    assert read_prompts(small_model("sliding window"), PROMPTS, pad_id=0).cache is not None
+    # Its convolutions keep a state of their own.
+    assert read_prompts(small_model("convolution"), PROMPTS, pad_id=0).cache is None
+
+
+def test_a_copy_that_grows_leaves_the_prompts_keys_and_values_alone(model: PreTrainedModel) -> None:
+    prompts = read_prompts(model, PROMPTS, pad_id=0)
+    assert prompts.cache is not None
+    before = [(keys.clone(), values.clone()) for keys, values, _ in prompts.cache]
+    copied, again = (prompts.cache_of(torch.tensor([2, 0, 0])) for _ in range(2))
+    assert copied is not None
+    assert again is not None
+    copied.layers[0].keys.zero_()
+    copied.crop(-1)
+    for (keys, values, _), (old_keys, old_values) in zip(prompts.cache, before, strict=True):
+        assert torch.equal(keys, old_keys)
+        assert torch.equal(values, old_values)
+    assert torch.equal(again.layers[0].keys, before[0][0][[2, 0, 0]])

@@ -1,0 +1,28 @@
+"""The benchmark's data, where both sides must agree, and the benchmark itself, which must run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbest
+import pytest
+from synthetic_qa import make_data_set
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_the_engine_and_the_plain_script_find_the_same(bfloat16: bool) -> None:
+    nbest.check_equal(make_data_set(60, 75, bfloat16=bfloat16))
+
+
+@pytest.mark.slow
+def test_the_benchmark_prints_its_tables(repository: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, repository / "benchmarks" / "nbest.py", "--quick"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "264 bytes a window" in done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines()[-2:]] == ["2,000", "2,000"]

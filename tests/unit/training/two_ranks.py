@@ -1,0 +1,17 @@
+"""What test_validation.py has every rank do."""
+
+import json
+from collections.abc import Sequence
+
+from unit.training.validated import trained
+
+from rankfold.distributed import ranks
+from rankfold.run_folder import RunFolder
+
+
+def train(runs: Sequence[RunFolder]) -> None:
+    """Train each run on all ranks, every rank leaving its own summary."""
+    here = ranks()
+    for run in runs:
+        summary = trained(run, world_size=here.world_size)
+        (run.root / f"rank{here.rank}.json").write_text(json.dumps(summary))
