@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import yaml
 from datasets import Dataset
-from rankfold.tasks.token_classification import TokenClassification
 from tiny_runs import evaluate_all, new_run, results
 
 from rankfold.errors import OperationalError
@@ -20,6 +19,7 @@ from rankfold.stages.prepare import prepare
 from rankfold.stages.train import train
 from rankfold.tasks.extractive_qa import ExtractiveQA
 from rankfold.tasks.generative_ner import GenerativeNER
+from rankfold.tasks.token_classification import TokenClassification
 
 
 @pytest.fixture

@@ -3,11 +3,26 @@
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from rankfold.data.examples import Span
 
 OUTSIDE = 0
 """The id of O. Label `i` of the data set has the ids 2i + 1 for B- and 2i + 2 for I-."""
+
+
+@dataclass(frozen=True)
+class TaggedText:
+    """The tag of each token of a text, and what tags cannot say: reason → entities.
+
+    Attributes:
+        dropped: Entities that no tag stands for.
+        repaired: Entities that begin or end inside a token, which tags widen to whole tokens.
+    """
+
+    tags: list[int]
+    dropped: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)
 
 
 def tag_names(labels: Sequence[str]) -> list[str]:
@@ -17,8 +32,8 @@ def tag_names(labels: Sequence[str]) -> list[str]:
 
 def tag_entities(
     entities: Sequence[Span], starts: Sequence[int], ends: Sequence[int], labels: Sequence[str]
-) -> tuple[list[int], Counter[str]]:
-    """Return the tag of each token of a text, and what had to be dropped: reason → entities.
+) -> TaggedText:
+    """Tag the tokens of a text.
 
     An entity has the tokens whose characters overlap it. A token has one tag, so of entities that share a
     token only one is kept: the longest in characters, then the one that starts first, then the label that
@@ -30,15 +45,16 @@ def tag_entities(
         ends: Character after each token, ascending.
         labels: The data set's labels, in the order of the tags.
     """
-    tags = [OUTSIDE] * len(starts)
-    dropped: Counter[str] = Counter()
+    text = TaggedText([OUTSIDE] * len(starts))
     for span in sorted(entities, key=lambda span: (span.start - span.end, span)):
         first, stop = bisect_right(ends, span.start), bisect_left(starts, span.end)
         if first >= stop:
-            dropped["entity_without_a_token"] += 1
-        elif any(tags[first:stop]):
-            dropped["entity_overlaps_a_longer_one"] += 1
+            text.dropped["entity_without_a_token"] += 1
+        elif any(text.tags[first:stop]):
+            text.dropped["entity_overlaps_a_longer_one"] += 1
         else:
             begin = 2 * labels.index(span.label) + 1
-            tags[first:stop] = [begin] + [begin + 1] * (stop - first - 1)
-    return tags, dropped
+            text.tags[first:stop] = [begin] + [begin + 1] * (stop - first - 1)
+            if (starts[first], ends[stop - 1]) != (span.start, span.end):
+                text.repaired["entity_border_inside_a_token"] += 1
+    return text

@@ -1,8 +1,9 @@
 """Dividing texts into overlapping windows that fit a model, and their tokens into those that carry tags.
 
-A token carries a tag unless it shows no character of its own: only white space, or more bytes of a
-character that the token before it began. Without `label_all_tokens`, only the first token of a word does.
-A token without a tag belongs to the carrier before it.
+A token carries a tag unless it shows no character of its own: only white space, only what the next token
+shows too (SentencePiece's mark of a word's beginning), or more bytes of a character that the token before
+it began. Without `label_all_tokens`, only the first token of a word does. The characters of the tokens that
+carry none belong to the carrier beside them.
 """
 
 from __future__ import annotations
@@ -150,6 +151,8 @@ def _carriers(
         word = words[token]
         same_word = bool(carriers) and word is not None and word == words[carriers[-1]]
         if carriers and (start < ends[-1] or (same_word and not every_token)):
+            if start == starts[-1] and end > ends[-1]:
+                carriers[-1] = token
             ends[-1] = max(ends[-1], end)
         else:
             carriers.append(token)

@@ -33,19 +33,17 @@ def entity_records(
         NumericalError: A logit is NaN or infinite; names the window and the shard.
     """
     order = sorted(range(len(windows)), key=lambda row: -len(windows[row]["input_ids"]))
+    size = settings.per_device_eval_batch_size
     parts = [np.empty(0, ENTITY_RECORD)]
-    for start in range(0, len(order), settings.per_device_eval_batch_size):
-        rows = order[start : start + settings.per_device_eval_batch_size]
+    for rows in (order[start : start + size] for start in range(0, len(order), size)):
         batch = [windows[row] for row in rows]
         inputs = model_inputs(batch, tokenizer)
         output = model(**{name: tensor.to(model.device) for name, tensor in inputs.items()})
-        lengths = np.array([len(window["input_ids"]) for window in batch])
-        on_left = tokenizer.padding_side == "left"
         parts.append(
             extract_entities(
                 output.logits.float().cpu().numpy(),
                 tagged_windows(batch, [first_window + row for row in rows]),
-                first_token=inputs["input_ids"].shape[1] - lengths if on_left else np.zeros_like(lengths),
+                first_token=inputs["attention_mask"].argmax(dim=1).numpy(),
                 n_best_size=settings.n_best_size,
                 max_answer_length=settings.max_answer_length,
                 constrained=settings.decoding_strategy == "constrained",

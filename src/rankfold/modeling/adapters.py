@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from rankfold.errors import ModelError
 from rankfold.recipe.schema import Adapter
 
-TRAINED_IN_FULL = {"QUESTION_ANS": ["qa_outputs"]}
+TRAINED_IN_FULL = {"QUESTION_ANS": ["qa_outputs"], "TOKEN_CLS": ["classifier", "score"]}
 """Heads that PEFT trains beside the adapter, by task type; all-linear would put an adapter on them too."""
 
 

@@ -86,6 +86,12 @@ def extract_entities(
         max_answer_length,
         constrained,
     )
+    return best_first(_records(spans, scores, windows, n_best_size), "window_id")
+
+
+def _records(
+    spans: Integers, scores: npt.NDArray[np.float32], windows: TaggedWindows, n_best_size: int
+) -> EntityRecords:
     row_starts = windows.row_starts[spans[:, WINDOW]]
     records: EntityRecords = np.zeros(len(spans), dtype=ENTITY_RECORD)
     records["window_id"] = windows.window_ids[spans[:, WINDOW]]
@@ -95,7 +101,7 @@ def extract_entities(
     records["score"] = scores
     records["label"] = spans[:, LABEL]
     records["flags"] = pack_flags(spans[:, FLAGS], n_best_size)
-    return best_first(records, "window_id")
+    return records
 
 
 def _check_finite(tagged: npt.NDArray[np.float32], windows: TaggedWindows, shard: str) -> None:

@@ -41,7 +41,7 @@ def prepare(run: RunFolder) -> None:
         "model_folder": str(folder),
         # Before one source is divided nobody knows which side a dropped example would have been on.
         "dropped_before_split": dict(splits.dropped.get("source", {})),
-        "repaired": {side: dict(counts) for side, counts in splits.repaired.items() if counts},
+        "repaired": _repaired(splits, sides),
         **{side: _counts(*made, splits.dropped.get(side, {})) for side, made in sides.items()},
     }
     with atomic.folder(run.prepared.root) as partial:
@@ -69,6 +69,16 @@ def _sides(
             features = task.evaluation_features(examples, tokenizer, recipe, splits.labels)
             sides[side] = (examples, features)
     return sides
+
+
+def _repaired(
+    splits: Splits, sides: Mapping[str, tuple[tuple[Example, ...], Features]]
+) -> dict[str, dict[str, int]]:
+    """What was put right: side, or the source before it was divided, → reason → count."""
+    counts = {side: dict(reasons) for side, reasons in splits.repaired.items()}
+    for side, (_, features) in sides.items():
+        counts[side] = {**counts.get(side, {}), **features.repaired}
+    return {side: reasons for side, reasons in counts.items() if reasons}
 
 
 def _counts(

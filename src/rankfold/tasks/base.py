@@ -29,12 +29,14 @@ class Features:
     Attributes:
         columns: Column name → one value a row; `input_ids` is always among them.
         num_truncated: Examples that lost tokens to max_length.
-        dropped: Reason → examples that gave no row at all.
+        dropped: Reason → examples that gave no row at all, or entities that no row shows.
+        repaired: Reason → examples or entities that are not learned quite as they are.
     """
 
     columns: dict[str, list[Any]]
     num_truncated: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+    repaired: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def num_tokens(self) -> int:

@@ -69,15 +69,16 @@ class TokenClassification(Task[EntityExample]):
                 remedy="Check that `format` fits the file, or name what is to be found in data.labels.",
             )
         columns: dict[str, list[Any]] = {"labels": []}
-        dropped: Counter[str] = Counter()
+        dropped, repaired = Counter[str](), Counter[str]()
         texts = _windowed(examples, tokenizer, recipe)
         for example, text in zip(examples, texts, strict=True):
-            tags, reasons = tag_entities(example.entities, text.starts, text.ends, labels)
-            dropped += reasons
+            tagged = tag_entities(example.entities, text.starts, text.ends, labels)
+            dropped += tagged.dropped
+            repaired += tagged.repaired
             for window in text.windows:
                 _add_model_inputs(columns, window)
-                columns["labels"].append(_window_labels(window, tags))
-        return Features(columns, dropped=dropped)
+                columns["labels"].append(_window_labels(window, tagged.tags))
+        return Features(columns, dropped=dropped, repaired=repaired)
 
     def evaluation_features(
         self,
@@ -146,15 +147,13 @@ class TokenClassification(Task[EntityExample]):
         first_example: int,
         first_row: int,
     ) -> Merged:
-        found = list(
-            entities_of_examples(
-                entity_records_from_bytes(payloads),
-                features.column("example").to_numpy(),
-                labels,
-                first_window=first_row,
-                examples=range(first_example, first_example + len(examples)),
-                n_best_size=recipe.evaluation.n_best_size,
-            )
+        found = entities_of_examples(
+            entity_records_from_bytes(payloads),
+            features.column("example").to_numpy(),
+            labels,
+            first_window=first_row,
+            examples=range(first_example, first_example + len(examples)),
+            n_best_size=recipe.evaluation.n_best_size,
         )
         pairs = list(zip(examples, found, strict=True))
         return Merged(

@@ -13,8 +13,8 @@ STARTS, ENDS = [0, 4, 8, 9], [3, 7, 9, 12]
 
 
 def tagged(*entities: Span) -> tuple[list[str], dict[str, int]]:
-    tags, dropped = tag_entities(entities, STARTS, ENDS, LABELS)
-    return [tag_names(LABELS)[tag] for tag in tags], dict(dropped)
+    text = tag_entities(entities, STARTS, ENDS, LABELS)
+    return [tag_names(LABELS)[tag] for tag in text.tags], dict(text.dropped)
 
 
 def test_tags_are_named_o_then_b_and_i_of_each_label_in_order() -> None:
@@ -33,6 +33,11 @@ def test_neighbours_of_one_label_stay_two() -> None:
 @pytest.mark.parametrize("span", [Span(1, 6, "person"), Span(0, 5, "person"), Span(2, 8, "person")])
 def test_a_token_belongs_to_an_entity_that_has_only_a_part_of_its_characters(span: Span) -> None:
     assert tagged(span) == (["B-person", "I-person", "O", "O"], {})
+    assert tag_entities([span], STARTS, ENDS, LABELS).repaired == {"entity_border_inside_a_token": 1}
+
+
+def test_an_entity_of_whole_tokens_is_learned_as_it_is() -> None:
+    assert not tag_entities([Span(0, 7, "person")], STARTS, ENDS, LABELS).repaired
 
 
 def test_an_entity_that_no_token_shows_is_counted() -> None:
@@ -61,6 +66,6 @@ def test_the_order_of_the_entities_does_not_matter_and_none_is_lost_uncounted(
     entities: list[tuple[int, int, str]],
 ) -> None:
     spans = sorted({Span(start, start + length, label) for start, length, label in entities})
-    tags, dropped = tag_entities(spans, STARTS, ENDS, LABELS)
-    assert (tags, dropped) == tag_entities(spans[::-1], STARTS, ENDS, LABELS)
-    assert sum(tag % 2 for tag in tags) + dropped.total() == len(spans)
+    text = tag_entities(spans, STARTS, ENDS, LABELS)
+    assert text == tag_entities(spans[::-1], STARTS, ENDS, LABELS)
+    assert sum(tag % 2 for tag in text.tags) + text.dropped.total() == len(spans)

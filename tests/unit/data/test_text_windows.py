@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models import CLS_LAST, chat_tokenizer, encoder_tokenizer, recipe
 from transformers import PreTrainedTokenizerBase
 
-from rankfold.data.text_windows import WindowedText, owned_tokens, window_texts
+from rankfold.data.text_windows import WindowedText, _carriers, owned_tokens, window_texts
 from rankfold.errors import DataError
 from rankfold.recipe.schema import Data
 
@@ -96,6 +96,14 @@ def test_the_bytes_of_one_character_are_one_carrier() -> None:
     tokenizer = TOKENIZERS["bytes, no cls"]
     assert len(tokenizer(text)["input_ids"]) > len(text)
     assert carriers(text, tokenizer) == list(text)
+
+
+@pytest.mark.parametrize("every_token", [True, False])
+def test_the_mark_of_a_word_s_beginning_leaves_the_tag_to_the_word(every_token: bool) -> None:
+    # What SentencePiece makes of it: ▁ 伊拉克 ▁ Ulm, where the marks have the characters of their neighbours.
+    offsets, words = [(0, 1), (0, 3), (3, 4), (4, 7)], [0, 0, 1, 1]
+    carriers = _carriers("伊拉克 Ulm", offsets, words, every_token=every_token)
+    assert carriers == ([1, 3], [0, 4], [3, 7])
 
 
 def test_a_character_that_lower_casing_makes_two_of_keeps_its_place() -> None:

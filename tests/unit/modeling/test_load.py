@@ -220,6 +220,18 @@ def test_a_head_trained_beside_an_adapter_is_loaded_with_it(encoder_folder: Path
         )
 
 
+def test_tags_trained_beside_an_adapter_are_loaded_with_it(encoder_folder: Path, tmp_path: Path) -> None:
+    base = load_model(encoder_folder, settings(), TAGS, TAG_NAMES).model
+    trained: Any = add_adapter(base, Adapter(r=4), "TOKEN_CLS")
+    torch.manual_seed(3)
+    for parameter in trained.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    trained.save_pretrained(tmp_path)
+    merged = load_trained(encoder_folder, tmp_path, settings(), TAGS, TAG_NAMES)
+    torch.testing.assert_close(outputs(merged, "logits"), outputs(trained, "logits"), rtol=1e-4, atol=1e-4)
+
+
 def test_a_model_trained_in_full_needs_nothing_of_its_base(tmp_path: Path) -> None:
     save(causal_model(chat_tokenizer()), chat_tokenizer(), tmp_path / "trained")
     loaded = load_trained(tmp_path / "no base", tmp_path / "trained", settings(), CAUSAL)
