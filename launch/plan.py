@@ -10,7 +10,7 @@ from rankfold.recipe.steps import global_batch_size, optimizer_steps
 from rankfold.run_folder import VARIANTS, job_name
 
 if TYPE_CHECKING:
-    from rankfold.recipe.schema import Data, Recipe, StageResources
+    from rankfold.recipe.schema import Recipe, StageResources
 
 Cluster = Literal["slurm", "local"]
 STAGES = ("prepare", "train", "evaluate", "merge")
@@ -104,12 +104,15 @@ def make_plan(recipe: Recipe, *, cluster: Cluster, machine: Machine, num_train_e
     )
 
 
-def training_set_size(data: Data, count: int | None) -> int | None:
+def training_set_size(recipe: Recipe, count: int | None) -> int | None:
     """Examples to train on, given how many the file to train on holds."""
     if count is None:
         return None
+    data = recipe.data
     if data.train is None:
         count = round(count * data.split.train)
+    elif recipe.train.eval_strategy != "no":
+        count -= round(count * data.split.validation)
     return min(count, data.max_train_examples or count)
 
 

@@ -93,16 +93,26 @@ def shown(value: Any, longest: int = 60) -> str:
 
 
 def _stage_table(plan: Plan) -> list[str]:
-    header = ("stage", "jobs", "nodes", "ranks", "GPUs", "CPUs", "memory", "time limit", "after", "runs")
+    header = (
+        "stage",
+        "jobs",
+        "nodes",
+        "ranks",
+        "GPUs",
+        "CPUs",
+        "memory",
+        "time limit",
+        "after",
+        "runs in rankfold.stages",
+    )
     rows = []
     for group in groups(plan):
         job = group[0]
         cpus = "–" if job.cpus_per_task is None else str(job.ranks * job.cpus_per_task)
         memory = f"{job.memory_gb} GB" if job.memory_gb else "–"
-        name = job.name if job.variant is None else f"{job.stage} {job.variant}"
         rows.append(
             (
-                name,
+                _group_name(job),
                 *(str(number) for number in (len(group), job.nodes, job.ranks)),
                 str(job.nodes * job.gpus_per_node),
                 cpus,
@@ -117,23 +127,32 @@ def _stage_table(plan: Plan) -> list[str]:
 
 def groups(plan: Plan) -> list[list[PlannedJob]]:
     """Jobs that differ in their shard only, together."""
-    grouped: dict[tuple[str, str | None], list[PlannedJob]] = {}
+    grouped: dict[tuple[str, str | None, bool], list[PlannedJob]] = {}
     for job in plan.jobs:
-        grouped.setdefault((job.stage, job.variant), []).append(job)
+        grouped.setdefault((job.stage, job.variant, job.shard is None), []).append(job)
     return list(grouped.values())
+
+
+def _group_name(job: PlannedJob) -> str:
+    if job.variant is not None:
+        return f"{job.stage} {job.variant}"
+    return job.name if job.shard is None else f"{job.stage} parts"
 
 
 def _after_words(job: PlannedJob) -> str:
     if len(job.after) > 1:
-        return "every evaluation"
+        return "every part" if job.after[0].startswith("merge") else "every evaluation"
     return job.after[0] if job.after else "–"
 
 
 def _call(job: PlannedJob, count: int) -> str:
-    if job.variant is None:
-        return f"rankfold.stages.{job.stage}(run)"
+    function = f"{job.stage}.{job.stage}"
+    if job.shard is None:
+        return f"{function}(run)"
     shards = "0" if count == 1 else f"0…{count - 1}"
-    return f"rankfold.stages.{job.stage}(run, {job.variant!r}, {shards}, {job.num_shards})"
+    if job.variant is None:
+        return f"{function}_part(run, {shards}, {job.num_shards})"
+    return f"{function}(run, {job.variant!r}, {shards}, {job.num_shards})"
 
 
 def _number_lines(planned: Planned) -> Iterator[str]:
@@ -158,8 +177,8 @@ def _steps(planned: Planned) -> str:
         return "unknown until prepare"
     if planned.loaded.recipe.train.max_steps is not None:
         return f"{plan.steps} (train.max_steps)"
-    if plan.task == "extractive_qa":
-        return f"at least {plan.steps}: a context longer than max_length becomes several windows"
+    if plan.task in ("extractive_qa", "token_classification"):
+        return f"at least {plan.steps}: what is longer than max_length becomes several windows"
     return f"about {plan.steps}"
 
 

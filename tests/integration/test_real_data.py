@@ -1,10 +1,15 @@
 """Whole runs through the command line, on real data with real models, two ranks training together."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from commands import launch, read, submit
+
+from rankfold.run_folder import RunFolder
+from rankfold.stages.evaluate import evaluate
+from rankfold.stages.merge import merge
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -55,3 +60,32 @@ def test_questions_in_chinese_are_answered_from_windows_of_four_shards(
     assert {"exact_match", "f1", "cmrc_exact_match", "cmrc_f1"} <= set(metrics)
     status = json.loads(launch("status", run.name, "--json", runs=tmp_path).stdout)
     assert status["state"] == "completed"
+
+
+def test_emerging_entities_are_tagged_alike_by_three_shards_and_by_one(
+    repository: Path, shared_data: Path, shared_models: Path, tmp_path: Path
+) -> None:
+    run = submit(
+        repository / "tests/integration/recipes/wnut17_tokens_e5.yaml",
+        f"data.train.path={shared_data / 'wnut17' / 'wnut17train.conll.gz'}",
+        f"data.test.path={shared_data / 'wnut17' / 'emerging.dev.conll'}",
+        f"model.name_or_path={shared_models / 'e5-small-zh-en'}",
+        "data.max_train_examples=64",
+        "data.max_test_examples=100",
+        "train.max_steps=4",
+        "evaluation.shards=3",
+        "evaluation.unit_size=16",
+        runs=tmp_path,
+    )
+    results = {path.name: path.read_bytes() for path in (run / "results/fine_tuned").iterdir()}
+    assert set(results) == {"predictions.json", "nbest.jsonl", "details.jsonl", "metrics.json"}
+    assert json.loads(results["metrics.json"])["num_examples"] == 100
+    candidates = [json.loads(line)["nbest"] for line in results["nbest.jsonl"].splitlines()]
+    assert all(0 < one["score"] <= 1 for row in candidates for one in row)
+
+    shutil.rmtree(run / "shards")
+    shutil.rmtree(run / "results")
+    folder = RunFolder(run)
+    evaluate(folder, "fine_tuned", 0, 1)
+    merge(folder)
+    assert {path.name: path.read_bytes() for path in (run / "results/fine_tuned").iterdir()} == results

@@ -7,12 +7,15 @@ import numpy.typing as npt
 
 from rankfold.nbest.kernels import kernel
 from rankfold.nbest.order import ordered
-from rankfold.nbest.records import Records
+from rankfold.nbest.records import MAX_N_BEST_SIZE, Records
 
 Array = npt.NDArray[Any]
 
 GOOD, FEW, OUTSIDE, NOT_FINITE, UNORDERED = range(5)
 """What `find_faults` says of a record."""
+
+FAR = 1 << 30
+""""""
 
 WORST = -(1 << 62)
 """Below the order of every score."""
@@ -73,12 +76,13 @@ def rank_spans(
         row_starts: (num_examples + 1,), filled with where the spans of each example begin.
     """
     best = np.empty((2, n_best_size), np.int64)
+    ends = np.empty(32, np.int32)
     row_starts[0] = 0
     for example in range(len(bounds) - 1):
         count = 0
         for row in range(bounds[example], bounds[example + 1]):
             tokens = slice(token_rows[row], token_rows[row + 1])
-            count = _search(records, row, offsets[tokens], may_start[tokens], max_answer_length, best, count)
+            count = _search(records, row, offsets[tokens], may_start[tokens], max_answer_length, ends, best, count)
         first = row_starts[example]
         row_starts[example + 1] = first + count
         for place in range(count):
@@ -92,6 +96,7 @@ def _search(
     offsets: Array,
     may_start: Array,
     max_answer_length: int,
+    ends: Array,
     best: Array,
     count: int,
 ) -> int:
@@ -101,24 +106,50 @@ def _search(
     """
     record, size = records[row], best.shape[1]
     num_starts, num_ends = min(size, record.flags & 0xFF), min(size, record.flags >> 8 & 0xFF)
-    least, longest = best[0, size - 1] if count == size else WORST, np.uint64(max(0, max_answer_length))
+    least, longest = best[0, size - 1] if count == size else WORST, np.uint32(max(0, max_answer_length))
+    for end_rank in range(num_ends):
+        ends[end_rank] = record.end_positions[end_rank]
+    ends[num_ends:] = FAR
     for start_rank in range(num_starts):
         start, start_logit = np.int64(record.start_positions[start_rank]), record.start_logits[start_rank]
+        if _order(start_logit + record.end_logits[0]) <= least:
+            break  # later starts are no better
         if offsets[start, 0] < 0 or (len(may_start) > 0 and not may_start[start]):
             continue
-        for end_rank in range(num_ends):
+        waiting = _in_reach(ends, np.int32(start), longest)
+        while waiting:
+            end_rank = _lowest_bit(waiting)
+            waiting &= waiting - 1
             order = _order(start_logit + record.end_logits[end_rank])
             if order <= least:
                 break  # later ends of this start are no better
-            end = np.int64(record.end_positions[end_rank])
-            # Unsigned, an end before the start is far away: one comparison, which is hard to predict, less.
-            if np.uint64(end - start) >= longest or offsets[end, 0] < 0:
+            if offsets[record.end_positions[end_rank], 0] < 0:
                 continue
             count = min(count + 1, size)
             _insert(best, count - 1, order, row << 16 | start_rank << 8 | end_rank)
             if count == size:
                 least = best[0, size - 1]
     return count
+
+
+@kernel
+def _in_reach(ends: Array, start: np.int32, max_answer_length: np.uint32) -> int:
+    """Which ends are less than `max_answer_length` tokens from `start` on, as bits by rank.
+
+    Few are, and which is hard to predict: this loop has no branch, so it becomes a few vector instructions.
+    """
+    ranks = np.int32(0)
+    for end_rank in range(len(ends)):
+        # Unsigned, an end before the start is far away.
+        near = np.uint32(np.int32(ends[end_rank] - start)) < max_answer_length
+        ranks |= np.int32(np.int32(near) << np.int32(end_rank))
+    return np.int64(ranks)
+
+
+@kernel
+def _lowest_bit(bits: int) -> int:
+    """The place of the lowest bit that is set: the exponent of that power of two as a float."""
+    return (np.float64(bits & -bits).view(np.int64) >> 52) - 1023
 
 
 @kernel

@@ -36,6 +36,29 @@ def test_each_job_waits_for_what_it_reads_and_for_nothing_else(make_recipe: Any)
     }
 
 
+def test_a_merge_in_parts_waits_for_its_parts_and_they_for_every_evaluation(make_recipe: Any) -> None:
+    recipe = make_recipe(evaluation={"shards": 2, "merge_shards": 3, "baseline": False})
+    made = plan(recipe, "slurm")
+    evaluations = ("evaluate-fine_tuned-0", "evaluate-fine_tuned-1")
+    parts = [made.job(f"merge-{part}") for part in range(3)]
+    assert [(part.shard, part.num_shards, part.after) for part in parts] == [
+        (part, 3, evaluations) for part in range(3)
+    ]
+    assert made.job("merge").after == ("merge-0", "merge-1", "merge-2")
+    assert made.job("merge").shard is None
+
+
+def test_what_is_held_out_for_validation_is_not_trained_on(make_recipe: Any) -> None:
+    data = {
+        "train": {"path": "/a", "format": "spans"},
+        "test": {"path": "/b", "format": "spans"},
+        "split": {"validation": 0.2},
+    }
+    assert training_set_size(make_recipe(data=data), 100) == 100
+    with_evaluation = make_recipe(data=data, train={"eval_strategy": "epoch"})
+    assert training_set_size(with_evaluation, 100) == 80
+
+
 def test_without_a_baseline_the_base_model_is_not_evaluated(make_recipe: Any) -> None:
     made = plan(make_recipe(evaluation={"baseline": False}))
     assert [job.name for job in made.jobs] == ["prepare", "train", "evaluate-fine_tuned-0", "merge"]
@@ -106,7 +129,7 @@ def test_steps_are_counted_as_the_trainer_counts_them(
             "num_train_epochs": epochs,
         }
     )
-    assert plan(recipe, examples=training_set_size(recipe.data, examples)).steps == steps
+    assert plan(recipe, examples=training_set_size(recipe, examples)).steps == steps
 
 
 @pytest.mark.parametrize("examples", [None, 100])
