@@ -23,9 +23,11 @@ from rankfold.run_folder import RunFolder
 PREFIX = "debug-"
 SLICE = (
     "data.max_train_examples=16",
+    "data.max_validation_examples=8",
     "data.max_test_examples=8",
     "train.max_steps=4",
     "evaluation.shards=1",
+    "evaluation.merge_shards=1",
     "evaluation.unit_size=4",
     "evaluation.per_device_eval_batch_size=4",
     "distributed.strategy=none",

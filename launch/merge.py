@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from launch.plan_text import dotted_values
 from launch.states import FINAL
 from launch.status import read_status
 from rankfold.errors import RecipeError, UserError
@@ -59,16 +60,8 @@ def _check_ended(run: RunFolder) -> None:
 
 def _changed(recipe: Recipe, settings: Recipe) -> dict[str, Any]:
     """Dotted key → new value of everything that differs."""
-    old, new = (dict(_flat(one.model_dump(mode="json"))) for one in (recipe, settings))
+    old, new = (dict(dotted_values(one.model_dump(mode="json"))) for one in (recipe, settings))
     return {key: value for key, value in new.items() if key not in old or old[key] != value}
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
-        if isinstance(inner, dict) and inner:
-            yield from _flat(inner, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", inner
 
 
 def _check_changes(changed: Mapping[str, Any], recipe: Recipe, task: Task[Any]) -> None:

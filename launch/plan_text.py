@@ -65,7 +65,7 @@ def plan_json(planned: Planned, *, runs_folder: Path) -> dict[str, Any]:
 def _recipe_lines(planned: Planned, *, everything: bool, color: bool) -> Iterator[str]:
     from rankfold.recipe.load import DEFAULT
 
-    values = dict(_flat(planned.loaded.recipe.model_dump(mode="json")))
+    values = dict(dotted_values(planned.loaded.recipe.model_dump(mode="json")))
     rows = [(key, shown(values[key]), source) for key, source in planned.loaded.sources.items()]
     chosen = [row for row in rows if row[2] != DEFAULT]
     defaults = [row for row in rows if row[2] == DEFAULT]
@@ -77,11 +77,11 @@ def _recipe_lines(planned: Planned, *, everything: bool, color: bool) -> Iterato
         yield styled(f"and {len(defaults)} values at their defaults (--all shows them)", DIM, color=color)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def dotted_values(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every value with its dotted key, as the recipe's sources name it; a list is one value."""
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from dotted_values(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -1,6 +1,7 @@
 """Work units that are deleted, cut short, damaged, doubled or foreign: what the merge says of each."""
 
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -14,8 +15,9 @@ from tiny_runs import evaluate_all, results
 from transformers import PreTrainedModel
 
 from rankfold.atomic import write_json
-from rankfold.errors import ShardError
+from rankfold.errors import NumericalError, ShardError
 from rankfold.run_folder import RunFolder
+from rankfold.stages.evaluate import evaluate
 from rankfold.stages.merge import merge
 
 
@@ -123,6 +125,40 @@ def test_a_unit_that_came_twice_counts_once(run: RunFolder) -> None:
     shutil.copy(manifest(run, 1), manifest(run, 1).with_name("unit-00001.again.json"))
     merge(run)
     assert results(run) == before
+
+
+@pytest.fixture
+def third_pass_diverges() -> Iterator[None]:
+    """One logit of the third batch that a whole model is given is not a number."""
+    passes = itertools.count(1)
+
+    def diverge(module: torch.nn.Module, _: Any, output: Any) -> None:
+        if isinstance(module, PreTrainedModel) and "For" in type(module).__name__ and next(passes) == 3:
+            for name in ("start_logits", "logits"):
+                if name in output:
+                    output[name][0, 2] = float("nan")
+
+    handle = torch.nn.modules.module.register_module_forward_hook(diverge)
+    yield
+    handle.remove()
+
+
+@pytest.mark.parametrize("finished", ["extractive_qa", "token_classification"], indirect=True)
+def test_a_logit_that_is_no_number_fails_the_shard_by_name_and_no_result_is_written(
+    run: RunFolder, third_pass_diverges: None
+) -> None:
+    shutil.rmtree(run.shards("fine_tuned"))
+    shutil.rmtree(run.root / "results")
+    with pytest.raises(NumericalError, match=r"in window \d+ is nan") as caught:
+        evaluate(run, "fine_tuned", 0, 1)
+    assert caught.value.where == "shard 0 (fine_tuned)"
+    # Two units were whole by then; the third, a batch of two windows, left nothing.
+    assert num_units(run) == 2
+    window = int(re.search(r"window (\d+)", caught.value.message).group(1))  # type: ignore[union-attr]
+    assert window in (4, 5)
+    with pytest.raises(ShardError, match="missing: units 2 to"):
+        merge(run)
+    assert not run.results("fine_tuned").exists()
 
 
 def num_units(run: RunFolder) -> int:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from rankfold.data.examples import Span
 from rankfold.entities.align import Alignment, align
@@ -81,26 +81,6 @@ def read_sequences(
         parse_failure=parsed[best].failure,
         candidates=candidates,
     )
-
-
-def nbest_row(
-    example_id: str, text: str, candidates: Sequence[SpanCandidate], *, mode: Mode | None = None
-) -> dict[str, Any]:
-    """Return an example's line of `nbest.jsonl`; `mode` says what the scores of generated spans share."""
-    return {
-        "id": example_id,
-        **({} if mode is None else {"mode": mode}),
-        "nbest": [
-            {
-                "text": text[candidate.span.start : candidate.span.end],
-                "label": candidate.span.label,
-                "start": candidate.span.start,
-                "end": candidate.span.end,
-                "score": candidate.score,
-            }
-            for candidate in candidates
-        ],
-    }
 
 
 def distinct_sequences(sequences: Iterable[ScoredSequence]) -> tuple[ScoredSequence, ...]:

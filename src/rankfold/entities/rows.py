@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from rankfold.data.examples import EntityExample
-from rankfold.entities.candidates import SpanCandidate
+from rankfold.entities.candidates import Mode, SpanCandidate
 from rankfold.entities.parse import GeneratedEntity
 
 
-def prediction_rows(text: str, predicted: Iterable[SpanCandidate]) -> list[dict[str, Any]]:
-    """Return an example's entry in `predictions.json`."""
+def entity_rows(text: str, candidates: Iterable[SpanCandidate]) -> list[dict[str, Any]]:
+    """Return spans as `predictions.json` and `nbest.jsonl` list them."""
     return [
         {
             "text": text[candidate.span.start : candidate.span.end],
@@ -18,8 +18,16 @@ def prediction_rows(text: str, predicted: Iterable[SpanCandidate]) -> list[dict[
             "end": candidate.span.end,
             "score": candidate.score,
         }
-        for candidate in predicted
+        for candidate in candidates
     ]
+
+
+def nbest_row(
+    example_id: str, text: str, candidates: Iterable[SpanCandidate], *, mode: Mode | None = None
+) -> dict[str, Any]:
+    """Return an example's line of `nbest.jsonl`; `mode` says what the scores of generated spans share."""
+    recorded = {} if mode is None else {"mode": mode}
+    return {"id": example_id, **recorded, "nbest": entity_rows(text, candidates)}
 
 
 def details_row(

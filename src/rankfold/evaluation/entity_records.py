@@ -5,16 +5,14 @@ from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankfold.evaluation.span_records import model_inputs
+from rankfold.evaluation.batches import window_batches
 from rankfold.nbest.entity_extract import TaggedWindows, extract_entities
 from rankfold.nbest.entity_records import ENTITY_RECORD, EntityRecords, best_first
 from rankfold.recipe.schema import Evaluation
 
 
-@torch.inference_mode()
 def entity_records(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -27,30 +25,23 @@ def entity_records(
 ) -> EntityRecords:
     """Return the records of `windows`, in their order; `first_window` is the id of the first.
 
-    Windows of similar length share a batch; which do depends on `windows` alone.
-
     Raises:
         NumericalError: A logit is NaN or infinite; names the window and the shard.
     """
-    order = sorted(range(len(windows)), key=lambda row: -len(windows[row]["input_ids"]))
-    size = settings.per_device_eval_batch_size
     parts = [np.empty(0, ENTITY_RECORD)]
-    for rows in (order[start : start + size] for start in range(0, len(order), size)):
-        batch = [windows[row] for row in rows]
-        inputs = model_inputs(batch, tokenizer)
-        output = model(**{name: tensor.to(model.device) for name, tensor in inputs.items()})
+    for batch in window_batches(model, tokenizer, windows, settings.per_device_eval_batch_size):
         parts.append(
             extract_entities(
-                output.logits.float().cpu().numpy(),
-                tagged_windows(batch, [first_window + row for row in rows]),
-                first_token=inputs["attention_mask"].argmax(dim=1).numpy(),
+                batch.output.logits.float().cpu().numpy(),
+                tagged_windows(batch.windows, [first_window + row for row in batch.rows]),
+                first_token=batch.first_token,
                 n_best_size=settings.n_best_size,
                 max_answer_length=settings.max_answer_length,
                 constrained=settings.decoding_strategy == "constrained",
                 shard=shard,
             )
         )
-        advance(len(rows))
+        advance(len(batch.rows))
     return best_first(np.concatenate(parts), "window_id")
 
 

@@ -6,16 +6,22 @@ import numpy as np
 import numpy.typing as npt
 
 from rankfold.nbest.kernels import kernel
-from rankfold.nbest.order import ordered
-from rankfold.nbest.records import MAX_N_BEST_SIZE, Records
+from rankfold.nbest.order import INDEX_MASK, NOTHING, key, ordered, unpack_index
+from rankfold.nbest.records import MAX_POSITIONS, Records
 
 Array = npt.NDArray[Any]
 
 GOOD, FEW, OUTSIDE, NOT_FINITE, UNORDERED = range(5)
 """What `find_faults` says of a record."""
 
-FAR = 1 << 30
-""""""
+RANK_BITS = 5
+"""A cell of the grid is one integer: window of the example, start rank, end rank, of so many bits."""
+
+LANES = 1 << RANK_BITS
+"""Room for every rank, in whole vectors."""
+
+ELSEWHERE = 1 << 30
+"""In place of a position that is not context: out of the reach of every other."""
 
 WORST = -(1 << 62)
 """Below the order of every score."""
@@ -75,96 +81,108 @@ def rank_spans(
         spans: Has room for `n_best_size` spans of every example that has a window.
         row_starts: (num_examples + 1,), filled with where the spans of each example begin.
     """
-    best = np.empty((2, n_best_size), np.int64)
-    ends = np.empty(32, np.int32)
+    best, places = np.empty(n_best_size, np.int64), np.empty((2, LANES), np.int32)
+    longest = np.uint32(min(max(0, max_answer_length), MAX_POSITIONS))
     row_starts[0] = 0
     for example in range(len(bounds) - 1):
-        count = 0
-        for row in range(bounds[example], bounds[example + 1]):
+        best[:] = NOTHING
+        first = bounds[example]
+        for row in range(first, bounds[example + 1]):
             tokens = slice(token_rows[row], token_rows[row + 1])
-            count = _search(records, row, offsets[tokens], may_start[tokens], max_answer_length, ends, best, count)
-        first = row_starts[example]
-        row_starts[example + 1] = first + count
-        for place in range(count):
-            _fill(spans, first + place, records, best[1, place], token_rows, offsets)
+            window = (row - first) << 2 * RANK_BITS
+            _search(records[row], window, offsets[tokens], may_start[tokens], longest, places, best)
+        count = row_starts[example]
+        for found in best:
+            if found != NOTHING:
+                cell = INDEX_MASK - unpack_index(found)
+                _fill(spans[count], first, cell, records, token_rows, offsets)
+                count += 1
+        row_starts[example + 1] = count
 
 
 @kernel
 def _search(
-    records: Records,
-    row: int,
+    record: Any,
+    window: int,
     offsets: Array,
     may_start: Array,
-    max_answer_length: int,
-    ends: Array,
+    longest: np.uint32,
+    places: Array,
     best: Array,
-    count: int,
-) -> int:
-    """Put the spans of a window that are good enough among the `count` best so far; return the new count.
+) -> None:
+    """Put the spans of a window that are good enough among the `best` so far, by their keys.
 
     Cells come by window, start rank, end rank, so only a greater score takes a place from one before it.
     """
-    record, size = records[row], best.shape[1]
-    num_starts, num_ends = min(size, record.flags & 0xFF), min(size, record.flags >> 8 & 0xFF)
-    least, longest = best[0, size - 1] if count == size else WORST, np.uint32(max(0, max_answer_length))
-    for end_rank in range(num_ends):
-        ends[end_rank] = record.end_positions[end_rank]
-    ends[num_ends:] = FAR
+    starts, ends, size = places[0], places[1], len(best)
+    num_starts = min(size, record.flags & 0xFF)
+    _find_context(record.start_positions, num_starts, offsets, starts)
+    _find_context(record.end_positions, min(size, record.flags >> 8 & 0xFF), offsets, ends)
     for start_rank in range(num_starts):
-        start, start_logit = np.int64(record.start_positions[start_rank]), record.start_logits[start_rank]
-        if _order(start_logit + record.end_logits[0]) <= least:
+        start, start_logit = starts[start_rank], record.start_logits[start_rank]
+        cell = window | start_rank << RANK_BITS
+        if _key(start_logit + record.end_logits[0], cell) < best[size - 1]:
             break  # later starts are no better
-        if offsets[start, 0] < 0 or (len(may_start) > 0 and not may_start[start]):
+        if start == ELSEWHERE or (len(may_start) > 0 and not may_start[start]):
             continue
-        waiting = _in_reach(ends, np.int32(start), longest)
+        waiting = _in_reach(ends, start, longest)
         while waiting:
             end_rank = _lowest_bit(waiting)
             waiting &= waiting - 1
-            order = _order(start_logit + record.end_logits[end_rank])
-            if order <= least:
+            found = _key(start_logit + record.end_logits[end_rank], cell | end_rank)
+            if found < best[size - 1]:
                 break  # later ends of this start are no better
-            if offsets[record.end_positions[end_rank], 0] < 0:
-                continue
-            count = min(count + 1, size)
-            _insert(best, count - 1, order, row << 16 | start_rank << 8 | end_rank)
-            if count == size:
-                least = best[0, size - 1]
-    return count
+            _insert(best, found)
 
 
 @kernel
-def _in_reach(ends: Array, start: np.int32, max_answer_length: np.uint32) -> int:
-    """Which ends are less than `max_answer_length` tokens from `start` on, as bits by rank.
+def _find_context(positions: Array, count: int, offsets: Array, found: Array) -> None:
+    """Fill `found` with the positions that are context, with ELSEWHERE for all others."""
+    for rank in range(count):
+        position = np.int32(positions[rank])
+        found[rank] = position if offsets[position, 0] >= 0 else ELSEWHERE
+    found[count:] = ELSEWHERE
 
-    Few are, and which is hard to predict: this loop has no branch, so it becomes a few vector instructions.
+
+@kernel
+def _in_reach(ends: Array, start: np.int32, longest: np.uint32) -> np.int64:
+    """Which ends are less than `longest` tokens from `start` on, a bit for each rank.
+
+    Few are, and which is hard to predict. This loop has no branch and becomes a few vector instructions.
     """
     ranks = np.int32(0)
-    for end_rank in range(len(ends)):
-        # Unsigned, an end before the start is far away.
-        near = np.uint32(np.int32(ends[end_rank] - start)) < max_answer_length
-        ranks |= np.int32(np.int32(near) << np.int32(end_rank))
+    for rank in range(len(ends)):
+        near = np.uint32(np.int32(ends[rank] - start)) < longest  # unsigned, an end before the start is far
+        ranks |= np.int32(np.int32(near) << np.int32(rank))
     return np.int64(ranks)
 
 
 @kernel
-def _lowest_bit(bits: int) -> int:
+def _lowest_bit(bits: np.int64) -> np.int64:
     """The place of the lowest bit that is set: the exponent of that power of two as a float."""
     return (np.float64(bits & -bits).view(np.int64) >> 52) - 1023
 
 
 @kernel
-def _insert(best: Array, place: int, order: int, cell: int) -> None:
-    """Move what is worse one place down, from `place` upwards, and fill the gap."""
-    while place > 0 and best[0, place - 1] < order:
-        best[0, place], best[1, place] = best[0, place - 1], best[1, place - 1]
-        place -= 1
-    best[0, place], best[1, place] = order, cell
+def _key(score: np.float32, cell: Any) -> Any:
+    """A span's key, the greater the better: a score beats all lower ones, and equals a cell before its own."""
+    return key(np.int64(np.float32(score).view(np.int32)), INDEX_MASK - cell)
 
 
 @kernel
-def _fill(spans: Array, place: int, records: Records, cell: int, token_rows: Array, offsets: Array) -> None:
-    row, start_rank, end_rank = cell >> 16, cell >> 8 & 0xFF, cell & 0xFF
-    record, span = records[row], spans[place]
+def _insert(best: Array, found: int) -> None:
+    """Put `found` in its place and drop the last; again without a branch."""
+    for place in range(len(best) - 1, 0, -1):
+        best[place] = max(best[place], min(best[place - 1], found))
+    best[0] = max(best[0], found)
+
+
+@kernel
+def _fill(span: Any, first: int, cell: int, records: Records, token_rows: Array, offsets: Array) -> None:
+    """Fill `span`, of CANDIDATE, from a cell of the example whose windows begin in row `first`."""
+    row = first + (cell >> 2 * RANK_BITS)
+    start_rank, end_rank = cell >> RANK_BITS & LANES - 1, cell & LANES - 1
+    record = records[row]
     span.window = row
     span.start_char = offsets[token_rows[row] + record.start_positions[start_rank], 0]
     span.end_char = offsets[token_rows[row] + record.end_positions[end_rank], 1]

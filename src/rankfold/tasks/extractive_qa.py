@@ -93,7 +93,7 @@ class ExtractiveQA(Task[QuestionExample]):
     def collate(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         import torch
 
-        from rankfold.evaluation.span_records import model_inputs
+        from rankfold.evaluation.batches import model_inputs
 
         inputs = model_inputs(rows, tokenizer)
         # On the left, padding moves every token to the right.

@@ -11,9 +11,9 @@ import pyarrow as pa
 from rankfold.data.chat import chat_ids, prompt_ids, stop_ids
 from rankfold.data.collate import IGNORED_LABEL, attention_mask, pad
 from rankfold.data.examples import EntityExample
-from rankfold.entities.candidates import Mode, ScoredSequence, TextReading, nbest_row, read_sequences
+from rankfold.entities.candidates import Mode, ScoredSequence, TextReading, read_sequences
 from rankfold.entities.prompt import answer_text, messages, wording
-from rankfold.entities.rows import details_row, prediction_rows
+from rankfold.entities.rows import details_row, entity_rows, nbest_row
 from rankfold.errors import DataError, NumericalError
 from rankfold.evaluation.sequences import sequences_by_example, sequences_to_bytes
 from rankfold.json_lines import json_lines, member_lines
@@ -164,7 +164,7 @@ class GenerativeNER(Task[EntityExample]):
         n_best_size = recipe.evaluation.n_best_size
         return Merged(
             predictions=member_lines(
-                (example.id, prediction_rows(example.text, reading.predicted)) for example, _, reading in read
+                (example.id, entity_rows(example.text, reading.predicted)) for example, _, reading in read
             ),
             nbest=json_lines(
                 nbest_row(example.id, example.text, reading.candidates[:n_best_size], mode=mode)

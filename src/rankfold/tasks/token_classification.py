@@ -13,8 +13,7 @@ from rankfold.data.collate import IGNORED_LABEL, pad
 from rankfold.data.examples import EntityExample
 from rankfold.data.tags import tag_entities, tag_names
 from rankfold.data.text_windows import TextWindow, WindowedText, window_texts
-from rankfold.entities.candidates import nbest_row
-from rankfold.entities.rows import details_row, prediction_rows
+from rankfold.entities.rows import details_row, entity_rows, nbest_row
 from rankfold.entities.tagged import TaggedEntities, entities_of_examples
 from rankfold.errors import DataError
 from rankfold.json_lines import json_lines, member_lines
@@ -106,7 +105,7 @@ class TokenClassification(Task[EntityExample]):
         return Features(columns)
 
     def collate(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-        from rankfold.evaluation.span_records import model_inputs
+        from rankfold.evaluation.batches import model_inputs
 
         labels = pad(rows, "labels", IGNORED_LABEL, tokenizer.padding_side)
         return {**model_inputs(rows, tokenizer), "labels": labels}
@@ -158,7 +157,7 @@ class TokenClassification(Task[EntityExample]):
         pairs = list(zip(examples, found, strict=True))
         return Merged(
             predictions=member_lines(
-                (example.id, prediction_rows(example.text, one.predicted)) for example, one in pairs
+                (example.id, entity_rows(example.text, one.predicted)) for example, one in pairs
             ),
             nbest=json_lines(nbest_row(example.id, example.text, one.candidates) for example, one in pairs),
             details=json_lines(

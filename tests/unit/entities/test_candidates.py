@@ -12,11 +12,11 @@ from rankfold.entities.candidates import (
     Mode,
     ScoredSequence,
     SpanCandidate,
-    nbest_row,
     read_sequences,
 )
 from rankfold.entities.parse import GeneratedEntity, ParseResult, parse_entities
 from rankfold.entities.prompt import ENGLISH, Wording, answer_text
+from rankfold.entities.rows import nbest_row
 from rankfold.errors import NumericalError, ShardError
 
 TEXT = "Ann in Ulm"

@@ -13,7 +13,8 @@ from rankfold.data.examples import QuestionExample
 from rankfold.data.windows import make_windows
 from rankfold.errors import NumericalError
 from rankfold.evaluation import span_records
-from rankfold.evaluation.span_records import model_inputs, window_records
+from rankfold.evaluation.batches import model_inputs
+from rankfold.evaluation.span_records import window_records
 from rankfold.nbest.records import Records
 
 NUM_WINDOWS = 9
