@@ -1,7 +1,9 @@
 """A data set of the size and shape of SQuAD's development set, with logits as a trained model gives them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,16 +32,21 @@ WORDS = (
 """Repeated at random: only their lengths matter, and that some need escaping and some are not ASCII."""
 
 Logits = npt.NDArray[np.float32]
+Offsets = Sequence[tuple[int, int] | None]
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Questions, their windows in both forms, and logits (num_windows, MAX_LENGTH) padded on the right."""
+    """Questions, their windows in both forms, and logits (num_windows, MAX_LENGTH) padded on the right.
+
+    What the common scripts read of an example and a window is in `contexts` and `offset_mappings`.
+    """
 
     examples: list[QuestionExample]
     windows: WindowTable
     windows_of_example: list[list[int]]
-    offset_mappings: list[list[tuple[int, int] | None]]
+    contexts: Sequence[str]
+    offset_mappings: Sequence[Offsets]
     start_logits: Logits
     end_logits: Logits
 
@@ -64,19 +71,47 @@ def make_data_set(num_examples: int, num_windows: int, *, bfloat16: bool, seed: 
     num_words = np.zeros(num_examples, np.int64)
     np.maximum.at(num_words, example_index, lengths)
     start_logits, end_logits = _logits(random, lengths, question_lengths, bfloat16)
+    contexts = [_context(row[:count]) for row, count in zip(words, num_words, strict=True)]
     return DataSet(
         examples=[
-            QuestionExample(f"{place:024x}", "?", _context(row[:count]), ())
-            for place, (row, count) in enumerate(zip(words, num_words, strict=True))
+            QuestionExample(f"{place:024x}", "?", context, ()) for place, context in enumerate(contexts)
         ],
         windows=WindowTable(
             np.arange(num_windows), example_index, offsets, row_starts, np.zeros(num_windows, np.int64)
         ),
         windows_of_example=_windows_of_example(example_index, num_examples),
+        contexts=contexts,
         offset_mappings=_mappings(offsets, row_starts),
         start_logits=start_logits,
         end_logits=end_logits,
     )
+
+
+def in_datasets(data: DataSet) -> DataSet:
+    """The same, with contexts and offsets in a `datasets.Dataset` each, as the common scripts hold them.
+
+    An item is read from Arrow where it is asked for. The other columns of those scripts, which are read
+    along with it, are left out.
+    """
+    import datasets  # only the benchmark needs it, and it takes seconds
+
+    examples = datasets.Dataset.from_dict({"context": data.contexts})
+    features = datasets.Dataset.from_dict({"offset_mapping": data.offset_mappings})
+    return replace(data, contexts=examples["context"], offset_mappings=_RowByRow(features, "offset_mapping"))
+
+
+@dataclass(frozen=True)
+class _RowByRow(Sequence[Any]):
+    """A column of which every item is taken from its row, `dataset[row][name]`."""
+
+    dataset: Any
+    name: str
+
+    def __getitem__(self, row: Any) -> Any:
+        return self.dataset[row][self.name]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
 
 
 def _context(words: npt.NDArray[np.int64]) -> str:
@@ -125,9 +160,7 @@ def _windows_of_example(example_index: npt.NDArray[np.int64], num_examples: int)
     return windows
 
 
-def _mappings(
-    offsets: npt.NDArray[np.int32], row_starts: npt.NDArray[np.int64]
-) -> list[list[tuple[int, int] | None]]:
+def _mappings(offsets: npt.NDArray[np.int32], row_starts: npt.NDArray[np.int64]) -> list[Offsets]:
     """As a tokenizer's fast offsets, with None where the common scripts put it."""
     pairs = [(start, end) if start >= 0 else None for start, end in offsets.tolist()]
     return [pairs[first:stop] for first, stop in pairwise(row_starts.tolist())]

@@ -216,12 +216,15 @@ launch merge latest --tune-threshold
     _add_run(parser)
     parser.add_argument(
         "--tune-threshold",
-        nargs="?",
+        action="store_true",
+        help="SQuAD v2: choose null_score_diff_threshold on a part of the test set, and score the rest",
+    )
+    parser.add_argument(
+        "--tuning-share",
         type=_share,
-        const=0.5,
+        default=0.5,
         metavar="SHARE",
-        help="SQuAD v2: choose null_score_diff_threshold on this share of the test set's contexts, and "
-        "score the rest (default: 0.5)",
+        help="share of the test set's contexts to choose the threshold on (default: 0.5)",
     )
 
 

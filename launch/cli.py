@@ -172,7 +172,8 @@ def _merge(chosen: Namespace) -> int:
     from launch.runs import find_run, runs_folder
 
     run = find_run(chosen.run, runs_folder(chosen.runs_dir))
-    _print_lines(merge_again(run, chosen.overrides, chosen.tune_threshold))
+    tuning_share = chosen.tuning_share if chosen.tune_threshold else None
+    _print_lines(merge_again(run, chosen.overrides, tuning_share))
     print(f"report: {run.report_html}")
     return 0
 

@@ -112,7 +112,7 @@ def training_set_size(recipe: Recipe, count: int | None) -> int | None:
     if data.train is None:
         count = round(count * data.split.train)
     elif recipe.train.eval_strategy != "no":
-        count -= round(count * data.split.validation)
+        count = round(count * (1 - data.split.validation))
     return min(count, data.max_train_examples or count)
 
 
@@ -212,6 +212,8 @@ def _local_layout(
 
 def _jobs_at_once(stage: str, recipe: Recipe, machine: Machine, gpus: int) -> int:
     """How many jobs of a stage this machine runs side by side."""
+    if stage == "merge":
+        return min(recipe.evaluation.merge_shards, machine.cpu_count)
     if stage != "evaluate":
         return 1
     limit = len(machine.gpus) if gpus else MAX_SHARDS_AT_ONCE_ON_CPU

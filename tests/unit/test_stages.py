@@ -123,6 +123,24 @@ def test_a_part_that_no_job_has_left_is_merged_by_the_last(run: RunFolder) -> No
     assert results(run) == of_one
 
 
+def test_parts_of_other_gold_are_not_joined(run: RunFolder) -> None:
+    values = yaml.safe_load(run.recipe.read_text())
+    values["evaluation"]["merge_shards"] = 2
+    run.recipe.write_text(yaml.safe_dump(values))
+    merge_part(run, 0, 2)
+    examples = run.prepared.examples("test")
+    key = "answers" if values["task"] == "extractive_qa" else "entities"
+    stored = [json.loads(line) for line in examples.read_text().splitlines()]
+    stored[0][key] = stored[1][key]
+    examples.write_text("".join(json.dumps(row) + "\n" for row in stored))
+    merge(run)
+    of_parts = results(run)
+    values["evaluation"]["merge_shards"] = 1
+    run.recipe.write_text(yaml.safe_dump(values))
+    merge(run)
+    assert results(run) == of_parts
+
+
 def test_what_only_the_merge_uses_may_change_without_the_model(run: RunFolder, predicted: list[int]) -> None:
     values = yaml.safe_load(run.recipe.read_text())
     values["evaluation"] |= {"null_score_diff_threshold": 0.5, "num_bootstrap_resamples": 10}

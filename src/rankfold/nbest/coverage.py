@@ -46,7 +46,7 @@ class UnitReader:
                 manifest is broken; all that was found, corrupt payloads included, in one message.
                 Identical duplicates are dropped.
         """
-        self._source, self._units, self._fingerprint = source, units, fingerprint
+        self._source, self.units, self._fingerprint = source, units, fingerprint
         self._accepted, problems = self._accept(_check_size)
         if problems:
             raise self._diagnosis(*problems)
@@ -73,7 +73,7 @@ class UnitReader:
         self, check: Callable[[Path, Manifest], object]
     ) -> tuple[dict[Unit, tuple[Path, Manifest]], list[str]]:
         """The manifest of every unit that passes `check`, and the problems of all others."""
-        expected = frozenset(self._units)
+        expected = frozenset(self.units)
         accepted: dict[Unit, tuple[str, Path, Manifest]] = {}
         unusable: set[Unit | None] = set()
         problems: list[str] = []
@@ -89,7 +89,7 @@ class UnitReader:
             if manifest != first:
                 unit = _named([manifest.unit])
                 problems.append(f"{name}: duplicate conflicting: {unit} differs from {first_name}")
-        missing = [unit for unit in self._units if unit not in accepted and unit not in unusable]
+        missing = [unit for unit in self.units if unit not in accepted and unit not in unusable]
         files = {unit: (path, manifest) for unit, (_, path, manifest) in accepted.items()}
         return files, [*_missing(missing), *problems]
 

@@ -1,4 +1,4 @@
-"""Slices of JSON strings: what escaping every slice of a text gives, from escaping the text once.
+"""Text in columns, as kernels copy it; and slices of JSON strings, from escaping each text once.
 
 JSON escapes each character by itself, so a slice's escape is a slice of the text's escape, between the
 bytes at which its characters begin there. Those have to be counted: some characters become two bytes,
@@ -6,22 +6,81 @@ some six.
 """
 
 from collections.abc import Sequence
-from json.encoder import encode_basestring
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from rankfold.nbest.kernels import kernel
 
 Array = npt.NDArray[Any]
 
-_BACKSLASH, _U = np.uint8(ord("\\")), np.uint8(ord("u"))
+_QUOTE, _BACKSLASH, _SPACE = ord('"'), ord("\\"), ord(" ")
 
 
-def escaped_slices(texts: Sequence[str], row_starts: Array, starts: Array, ends: Array) -> pa.Array:
-    """The inside of the JSON string of `text[start:end]`, (num_slices,), as Arrow's large_string.
+def _escapes() -> Array:
+    """(256, 6), what stands for each byte, which is the byte itself but for those that JSON escapes."""
+    escapes = np.zeros((256, 6), np.uint8)
+    escapes[:, 0] = np.arange(256)
+    short = {_QUOTE: '"', _BACKSLASH: "\\", 8: "b", 9: "t", 10: "n", 12: "f", 13: "r"}
+    for byte in [*range(_SPACE), _QUOTE, _BACKSLASH]:
+        escape = f"\\{short[byte]}" if byte in short else f"\\u{byte:04x}"
+        escapes[byte, : len(escape)] = list(escape.encode())
+    return escapes
+
+
+_ESCAPES = _escapes()
+_SIZES = np.count_nonzero(_ESCAPES, axis=1)
+"""(256,), bytes of each escape, none of which is zero."""
+
+
+class TextColumn(NamedTuple):
+    """One text a row: that of row `r` is `content[firsts[r]:stops[r]]`; rows may share bytes.
+
+    Attributes:
+        content: uint8, UTF-8.
+        firsts: (num_rows,), int64, the first byte of each text.
+        stops: (num_rows,), int64, the byte after its last.
+    """
+
+    content: Array
+    firsts: Array
+    stops: Array
+
+    @classmethod
+    def of(cls, content: Array, firsts: Array, stops: Array) -> "TextColumn":
+        """Read-only, which gives kernels one type to be compiled for."""
+        parts = [part.view() for part in (content, firsts, stops)]
+        for part in parts:
+            part.flags.writeable = False
+        return cls(*parts)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all rows together."""
+        return int(self.stops.sum() - self.firsts.sum())
+
+
+def text_column(texts: Sequence[str]) -> TextColumn:
+    """The texts as they are.
+
+    Raises:
+        UnicodeEncodeError: A text holds half of a surrogate pair, which UTF-8 cannot.
+    """
+    encoded = [text.encode() for text in texts]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
+    return TextColumn.of(np.frombuffer(b"".join(encoded), np.uint8), offsets[:-1], offsets[1:])
+
+
+def escaped_texts(texts: Sequence[str]) -> TextColumn:
+    """The inside of the JSON string of each text; errors as `text_column`."""
+    starts = np.zeros(len(texts), np.int32)
+    return escaped_slices(texts, np.arange(len(texts) + 1), starts, starts + np.iinfo(np.int32).max)
+
+
+def escaped_slices(texts: Sequence[str], row_starts: Array, starts: Array, ends: Array) -> TextColumn:
+    """The inside of the JSON string of `text[start:end]`, (num_slices,); errors as `text_column`.
 
     Characters beyond ASCII are written as they are. A slice with a negative start is "".
 
@@ -30,74 +89,58 @@ def escaped_slices(texts: Sequence[str], row_starts: Array, starts: Array, ends:
         row_starts: (num_texts + 1,), where the slices of each text begin.
         starts: (num_slices,), characters.
         ends: (num_slices,), characters, exclusive.
-
-    Raises:
-        UnicodeEncodeError: A text holds half of a surrogate pair, which UTF-8 cannot.
     """
-    content, offsets = _joined([encode_basestring(text) for text in texts])
-    firsts, slice_offsets = np.empty(len(starts), np.int64), np.zeros(len(starts) + 1, np.int64)
-    _find_slices(content, offsets, row_starts, starts, ends, firsts, slice_offsets)
-    copied = np.empty(slice_offsets[-1], np.uint8)
-    _copy_slices(content, firsts, slice_offsets, copied)
-    return pa.LargeStringArray.from_buffers(len(starts), pa.py_buffer(slice_offsets), pa.py_buffer(copied))
-
-
-def text_column(texts: Sequence[str]) -> pa.Array:
-    """As pa.array, which imports pandas first, and that takes a second, does."""
-    content, offsets = _joined(texts)
-    return pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(content))
-
-
-def _joined(texts: Sequence[str]) -> tuple[Array, Array]:
-    """All texts as UTF-8, and where each begins in it, (num_texts + 1,)."""
-    encoded = [text.encode() for text in texts]
-    offsets = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(text) for text in encoded], out=offsets[1:])
-    return np.frombuffer(b"".join(encoded), np.uint8), offsets
+    column = text_column(texts)
+    # Far too large in nearly all cases, but memory that is not written to takes none.
+    escaped = np.empty(_ESCAPES.shape[1] * len(column.content), np.uint8)
+    firsts, stops = np.empty(len(starts), np.int64), np.empty(len(starts), np.int64)
+    _escape(column, row_starts, starts, ends, _ESCAPES, _SIZES, escaped, firsts, stops)
+    return TextColumn.of(escaped, firsts, stops)
 
 
 @kernel
-def _find_slices(
-    content: Array,
-    offsets: Array,
+def _escape(
+    texts: TextColumn,
     row_starts: Array,
     starts: Array,
     ends: Array,
+    escapes: Array,
+    sizes: Array,
+    escaped: Array,
     firsts: Array,
-    slice_offsets: Array,
+    stops: Array,
 ) -> None:
-    """Fill `firsts` with the byte each slice begins at, `slice_offsets` with the running sum of lengths."""
+    """Fill `escaped` with all texts, `firsts` and `stops` with the places of the slices in it."""
     longest = 0
-    for text in range(len(offsets) - 1):
-        longest = max(longest, offsets[text + 1] - offsets[text])
-    places = np.empty(longest + 1, np.int64)
-    for text in range(len(offsets) - 1):
-        length = _find_characters(content, offsets[text] + 1, offsets[text + 1] - 1, places)
+    for text in range(len(texts.firsts)):
+        longest = max(longest, texts.stops[text] - texts.firsts[text])
+    characters = np.empty(longest + 1, np.int64)
+    end = 0
+    for text in range(len(texts.firsts)):
+        content = texts.content[texts.firsts[text] : texts.stops[text]]
+        end, length = _escape_text(content, escapes, sizes, escaped, end, characters)
         for row in range(row_starts[text], row_starts[text + 1]):
             start = max(0, min(starts[row], length))
-            end = max(start, min(ends[row], length))
-            firsts[row] = places[start]
-            slice_offsets[row + 1] = slice_offsets[row] + places[end] - places[start]
+            firsts[row] = characters[start]
+            stops[row] = characters[max(start, min(ends[row], length))]
 
 
 @kernel
-def _find_characters(content: Array, first: int, stop: int, places: Array) -> int:
-    """Fill `places` with the byte each character begins at, and the end; return their number."""
-    count, byte = 0, first
-    while byte < stop:
-        places[count] = byte
-        count += 1
-        lead = content[byte]
-        if lead == _BACKSLASH:
-            byte += 6 if content[byte + 1] == _U else 2
-        else:
-            byte += 1 + (lead >= 0xC0) + (lead >= 0xE0) + (lead >= 0xF0)  # bytes of UTF-8
-    places[count] = stop
-    return count
+def _escape_text(
+    content: Array, escapes: Array, sizes: Array, escaped: Array, first: int, characters: Array
+) -> tuple[Any, Any]:
+    """Write a text from byte `first` on; return where it ends, and the number of its `characters`.
 
-
-@kernel
-def _copy_slices(content: Array, firsts: Array, slice_offsets: Array, copied: Array) -> None:
-    for row in range(len(firsts)):
-        for byte in range(slice_offsets[row + 1] - slice_offsets[row]):
-            copied[slice_offsets[row] + byte] = content[firsts[row] + byte]
+    These are filled with the byte at which each begins. Indices are unsigned: a signed one may be
+    negative and count from the end, which is checked at every byte.
+    """
+    end, count = np.uint64(first), np.uint64(0)
+    for byte in content:
+        characters[count] = end
+        count += np.uint64((byte & 0xC0) != 0x80)  # in UTF-8, other bytes continue a character
+        escaped[end] = escapes[byte, 0]
+        for part in range(np.uint64(1), np.uint64(sizes[byte])):
+            escaped[end + part] = escapes[byte, part]
+        end += np.uint64(sizes[byte])
+    characters[count] = end
+    return np.int64(end), np.int64(count)

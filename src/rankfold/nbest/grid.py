@@ -102,13 +102,7 @@ def rank_spans(
 
 @kernel
 def _search(
-    record: Any,
-    window: int,
-    offsets: Array,
-    may_start: Array,
-    longest: np.uint32,
-    places: Array,
-    best: Array,
+    record: Any, window: int, offsets: Array, may_start: Array, longest: np.uint32, places: Array, best: Array
 ) -> None:
     """Put the spans of a window that are good enough among the `best` so far, by their keys.
 
@@ -129,7 +123,7 @@ def _search(
         while waiting:
             end_rank = _lowest_bit(waiting)
             waiting &= waiting - 1
-            found = _key(start_logit + record.end_logits[end_rank], cell | end_rank)
+            found = _key(start_logit + record.end_logits[end_rank], cell | np.int64(end_rank))
             if found < best[size - 1]:
                 break  # later ends of this start are no better
             _insert(best, found)
@@ -139,7 +133,7 @@ def _search(
 def _find_context(positions: Array, count: int, offsets: Array, found: Array) -> None:
     """Fill `found` with the positions that are context, with ELSEWHERE for all others."""
     for rank in range(count):
-        position = np.int32(positions[rank])
+        position = np.uint64(positions[rank])
         found[rank] = position if offsets[position, 0] >= 0 else ELSEWHERE
     found[count:] = ELSEWHERE
 
@@ -158,14 +152,14 @@ def _in_reach(ends: Array, start: np.int32, longest: np.uint32) -> np.int64:
 
 
 @kernel
-def _lowest_bit(bits: np.int64) -> np.int64:
+def _lowest_bit(bits: np.int64) -> np.uint64:
     """The place of the lowest bit that is set: the exponent of that power of two as a float."""
-    return (np.float64(bits & -bits).view(np.int64) >> 52) - 1023
+    return np.uint64((np.float64(bits & -bits).view(np.int64) >> 52) - 1023)
 
 
 @kernel
 def _key(score: np.float32, cell: Any) -> Any:
-    """A span's key, the greater the better: a score beats all lower ones, and equals a cell before its own."""
+    """A span's key, the greater the better: a score beats lower ones, a cell beats later ones."""
     return key(np.int64(np.float32(score).view(np.int32)), INDEX_MASK - cell)
 
 
@@ -178,7 +172,7 @@ def _insert(best: Array, found: int) -> None:
 
 
 @kernel
-def _fill(span: Any, first: int, cell: int, records: Records, token_rows: Array, offsets: Array) -> None:
+def _fill(span: Any, first: int, cell: Any, records: Records, token_rows: Array, offsets: Array) -> None:
     """Fill `span`, of CANDIDATE, from a cell of the example whose windows begin in row `first`."""
     row = first + (cell >> 2 * RANK_BITS)
     start_rank, end_rank = cell >> RANK_BITS & LANES - 1, cell & LANES - 1

@@ -15,7 +15,8 @@ def kernel(function: Function) -> Function:
     The code lies beside the source or, in a read-only installation, in the user's cache folder
     (NUMBA_CACHE_DIR names another). Never with `fastmath`, and on one thread: floats are added in the order
     that is written down. Numba compiles again when the file that holds `function` changes, but not when
-    another file does that it calls into: only what will not change, the order, is called across files.
+    another file does that it calls into or takes a constant from: only what will hardly change, the order and
+    the fields of records, is shared across files.
     """
     try:
         compiled = numba.njit(cache=True, nogil=True)(function)

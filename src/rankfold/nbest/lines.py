@@ -1,6 +1,7 @@
 """The lines of `predictions.json` and `nbest.jsonl`, straight from columns."""
 
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from json.encoder import encode_basestring as encode
 from typing import Any
 
@@ -10,9 +11,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rankfold.data.examples import QuestionExample
-from rankfold.nbest.escapes import escaped_slices, text_column
+from rankfold.nbest.escapes import TextColumn, escaped_slices, escaped_texts, text_column
 from rankfold.nbest.finalise import Answers
+from rankfold.nbest.kernels import kernel
 from rankfold.nbest.predictions import check_examples
+
+Array = npt.NDArray[Any]
+
+_LINE = text_column(['{"id": "', '", "nbest": [', "]}\n"])
+"""Before an id, after it, and after the candidates."""
+
+_NAMES = text_column(
+    [
+        '{"text": "',
+        '", "start": ',
+        ', "end": ',
+        ', "probability": ',
+        ', "score": ',
+        ', "start_logit": ',
+        ', "end_logit": ',
+        "}, ",
+    ]
+)
+"""Before each of a candidate's columns, and after them; the last candidate has no comma."""
+
+_COMMA = len(", ")
 
 
 def prediction_lines(texts: Iterable[str], examples: Sequence[QuestionExample]) -> bytes:
@@ -31,77 +54,119 @@ def nbest_lines(answers: Answers, examples: Sequence[QuestionExample]) -> bytes:
         ValueError: `examples` are not those of the answers, or a number is NaN or infinite.
     """
     check_examples(answers, examples)
-    ids = text_column([encode(example.id) for example in examples])
-    lists = pa.LargeListArray.from_arrays(
-        _column(answers.row_starts, pa.int64()), _candidates(answers, examples)
-    )
-    lines = _joined('{"id": ', ids, ', "nbest": [', pc.binary_join(lists, _everywhere(", ")), "]}\n")
-    _, offsets, content = lines.buffers()
-    num_bytes = int(np.frombuffer(offsets, np.int64, len(lines) + 1)[-1])
-    written: bytes = content.slice(0, num_bytes).to_pybytes()
-    return written
+    ids = escaped_texts([example.id for example in examples])
+    columns = _columns(answers, examples)
+    num_bytes = len(examples) * len(_LINE.content) + len(answers.nbest) * len(_NAMES.content)
+    num_bytes += sum(column.num_bytes for column in (ids, *columns))
+    num_bytes -= _COMMA * int(np.count_nonzero(np.diff(answers.row_starts)))
+    lines = BytesIO(bytes(num_bytes))
+    # Written where it lies: the stream is the only owner of its bytes, and hands them out without a copy.
+    with lines.getbuffer() as buffer:
+        _write(_LINE, ids, _NAMES, columns, answers.row_starts, np.frombuffer(buffer, np.uint8))
+    return lines.getvalue()
 
 
-def _candidates(answers: Answers, examples: Sequence[QuestionExample]) -> pa.Array:
+def _columns(answers: Answers, examples: Sequence[QuestionExample]) -> tuple[TextColumn, ...]:
+    """The values of every candidate, in the order of their names."""
     nbest = answers.nbest
     starts, ends = nbest["start_char"].copy(), nbest["end_char"].copy()
-    contexts = [example.context for example in examples]
-    return _joined(
-        '{"text": "',
-        escaped_slices(contexts, answers.row_starts, starts, ends),
-        '", "start": ',
+    return (
+        escaped_slices([example.context for example in examples], answers.row_starts, starts, ends),
         _integers(starts),
-        ', "end": ',
         _integers(ends),
-        ', "probability": ',
         _reals(answers.probabilities),
-        ', "score": ',
         _reals(nbest["score"]),
-        ', "start_logit": ',
         _reals(nbest["start_logit"]),
-        ', "end_logit": ',
         _reals(nbest["end_logit"]),
-        "}",
     )
 
 
-def _joined(*columns: pa.Array | str) -> pa.Array:
-    """The columns side by side, as one column of text; text stands in every row."""
-    return pc.binary_join_element_wise(
-        *(_everywhere(column) if isinstance(column, str) else column for column in columns), _everywhere("")
-    )
+@kernel
+def _write(
+    line: TextColumn,
+    ids: TextColumn,
+    names: TextColumn,
+    columns: tuple[TextColumn, ...],
+    row_starts: Array,
+    written: Array,
+) -> None:
+    """Fill `written` with a line an example, the rows of `columns` between what all lines have."""
+    # By name: what is taken from a tuple by a number is counted as one more owner of its arrays.
+    texts, starts, ends, probabilities, scores, start_logits, end_logits = columns
+    end = np.uint64(0)
+    for example in range(len(row_starts) - 1):
+        end = _append(written, end, line, 0)
+        end = _append(written, end, ids, example)
+        end = _append(written, end, line, 1)
+        for row in range(row_starts[example], row_starts[example + 1]):
+            end = _append(written, _append(written, end, names, 0), texts, row)
+            end = _append(written, _append(written, end, names, 1), starts, row)
+            end = _append(written, _append(written, end, names, 2), ends, row)
+            end = _append(written, _append(written, end, names, 3), probabilities, row)
+            end = _append(written, _append(written, end, names, 4), scores, row)
+            end = _append(written, _append(written, end, names, 5), start_logits, row)
+            end = _append(written, _append(written, end, names, 6), end_logits, row)
+            end = _append(written, end, names, 7)
+        if row_starts[example + 1] > row_starts[example]:
+            end -= np.uint64(_COMMA)
+        end = _append(written, end, line, 2)
 
 
-def _everywhere(text: str) -> pa.Scalar:
-    return text_column([text])[0]
+@kernel
+def _append(written: Array, end: Any, column: TextColumn, row: int) -> Any:
+    """Copy a row's text behind byte `end`; return the new end."""
+    # Unsigned: a signed index may be negative and count from the end, which is checked at every byte.
+    first, end = np.uint64(column.firsts[row]), np.uint64(end)
+    size = np.uint64(column.stops[row]) - first
+    for byte in range(size):
+        written[end + byte] = column.content[first + byte]
+    return end + size
 
 
-def _integers(values: npt.NDArray[np.int32]) -> pa.Array:
-    """Negative numbers are written as null."""
-    written = pc.cast(_column(values, pa.int32()), pa.large_string())
-    return pc.if_else(_mask(values < 0), _everywhere("null"), written)
+def _integers(values: npt.NDArray[np.int32]) -> TextColumn:
+    """Numbers from 0 on, of which there are few different ones; negative ones are written as null."""
+    content, offsets = _cast(np.arange(values.max(initial=-1) + 1, dtype=np.int32), pa.int32())
+    null = np.frombuffer(b"null", np.uint8)
+    offsets = np.concatenate([[0], offsets + len(null)])
+    places = np.maximum(values, -1) + 1
+    return TextColumn.of(np.concatenate([null, content]), offsets[places], offsets[places + 1])
 
 
-def _reals(values: npt.NDArray[Any]) -> pa.Array:
+def _reals(values: npt.NDArray[Any]) -> TextColumn:
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("NaN and infinity cannot be written as JSON")
-    written = pc.cast(_column(values, pa.float64()), pa.large_string())
+    content, offsets = _cast(values, pa.float64())
     whole = values == np.trunc(values)
     if not whole.any():
-        return written
-    # Arrow writes 1.0 as "1" and -0.0 as "-0", which read back as integers, and those have no -0.
-    bare = pc.and_not(_mask(whole), pc.match_substring(written, "e"))
-    return pc.if_else(bare, _joined(written, ".0"), written)
+        return TextColumn.of(content, offsets[:-1], offsets[1:])
+    pointed, pointed_offsets = np.empty(len(content) + 2 * len(values), np.uint8), np.zeros_like(offsets)
+    _add_points(content, offsets, whole, pointed, pointed_offsets)
+    return TextColumn.of(pointed, pointed_offsets[:-1], pointed_offsets[1:])
 
 
-# pa.array and pa.scalar import pandas first, which takes a second; these do not.
+def _cast(values: Array, data_type: pa.DataType) -> tuple[Array, Array]:
+    """What Arrow writes for numbers, and where each begins in it."""
+    # pa.array imports pandas first, which takes a second; this does not.
+    column = pa.Array.from_buffers(data_type, len(values), [None, pa.py_buffer(values)])
+    _, offsets, content = pc.cast(column, pa.large_string()).buffers()
+    return np.frombuffer(content, np.uint8), np.frombuffer(offsets, np.int64, len(values) + 1)
 
 
-def _column(values: npt.NDArray[Any], data_type: pa.DataType) -> pa.Array:
-    return pa.Array.from_buffers(data_type, len(values), [None, pa.py_buffer(values)])
+@kernel
+def _add_points(content: Array, offsets: Array, whole: Array, pointed: Array, pointed_offsets: Array) -> None:
+    """Copy numbers, and write ".0" behind whole ones without an exponent.
 
-
-def _mask(values: npt.NDArray[np.bool_]) -> pa.Array:
-    bits = np.packbits(values, bitorder="little")
-    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
+    Arrow writes 1.0 as "1" and -0.0 as "-0", which read back as integers, and those have no -0.
+    """
+    end = 0
+    for row in range(len(whole)):
+        bare = whole[row]
+        for byte in content[offsets[row] : offsets[row + 1]]:
+            bare &= byte != ord("e")
+            pointed[end] = byte
+            end += 1
+        if bare:
+            pointed[end], pointed[end + 1] = ord("."), ord("0")
+            end += 2
+        pointed_offsets[row + 1] = end

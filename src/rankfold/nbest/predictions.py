@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rankfold.data.examples import QuestionExample
-from rankfold.nbest.candidates import NOWHERE
 from rankfold.nbest.finalise import NOTHING, Answers
 
 
@@ -35,21 +34,16 @@ def predictions(answers: Answers, examples: Sequence[QuestionExample]) -> Predic
         ValueError: `examples` are not those of the answers.
     """
     check_examples(answers, examples)
-    exists = answers.chosen != NOTHING
-    chosen = np.full(len(examples), NOWHERE)
-    chosen[exists] = answers.nbest[answers.chosen[exists]]
-    probabilities = np.zeros(len(examples))
-    probabilities[exists] = answers.probabilities[answers.chosen[exists]]
-    starts, ends = chosen["start_char"], chosen["end_char"]
+    starts = _of_chosen(answers, answers.nbest["start_char"], absent=-1)
+    ends = _of_chosen(answers, answers.nbest["end_char"], absent=-1)
+    differences = answers.null_score_differences
     slices = zip(examples, starts.tolist(), ends.tolist(), strict=True)
     return Predictions(
-        texts=[example.context[start:end] if start >= 0 else "" for example, start, end in slices],
+        texts=[example.context[start:end] for example, start, end in slices],  # "" from -1 to -1
         starts=_or_none(starts, starts < 0),
         ends=_or_none(ends, starts < 0),
-        probabilities=probabilities.tolist(),
-        null_score_differences=_or_none(
-            answers.null_score_differences, np.isnan(answers.null_score_differences)
-        ),
+        probabilities=_of_chosen(answers, answers.probabilities, absent=0).tolist(),
+        null_score_differences=_or_none(differences, np.isnan(differences)),
     )
 
 
@@ -59,6 +53,16 @@ def check_examples(answers: Answers, examples: Sequence[QuestionExample]) -> Non
         raise ValueError(f"{len(examples)} examples, but {len(answers.chosen)} were ranked")
 
 
+def _of_chosen(answers: Answers, values: npt.NDArray[Any], *, absent: int) -> npt.NDArray[Any]:
+    """(num_examples,), of one value a candidate, those of the answers."""
+    exists = answers.chosen != NOTHING
+    found = np.full(len(exists), absent, values.dtype)
+    found[exists] = values[answers.chosen[exists]]
+    return found
+
+
 def _or_none(values: npt.NDArray[Any], absent: npt.NDArray[np.bool_]) -> list[Any]:
-    pairs = zip(values.tolist(), absent.tolist(), strict=True)
-    return [None if is_absent else value for value, is_absent in pairs]
+    found: list[Any] = values.tolist()
+    for place in np.flatnonzero(absent).tolist():
+        found[place] = None
+    return found

@@ -16,8 +16,8 @@ def conflicts(recipe: Recipe) -> Iterator[Conflict]:
     """Find every combination of settings in a well-typed recipe that cannot work."""
     yield from data_conflicts(recipe)
     yield from _model_conflicts(recipe.model)
-    if recipe.task == "extractive_qa":
-        yield from _question_conflicts(recipe)
+    if recipe.task != "generative_ner":
+        yield from _window_conflicts(recipe)
     yield from _prompt_conflicts(recipe.prompt)
     yield from validation_conflicts(recipe)
     yield from _generation_conflicts(recipe.evaluation)
@@ -44,12 +44,13 @@ def _model_conflicts(model: Model) -> Iterator[Conflict]:
         )
 
 
-def _question_conflicts(recipe: Recipe) -> Iterator[Conflict]:
+def _window_conflicts(recipe: Recipe) -> Iterator[Conflict]:
+    """For the tasks in which an encoder reads long texts window by window, without a prompt."""
     data = recipe.data
-    if data.labels:
-        yield Conflict(("data.labels",), "is for generative_ner; extractive_qa has no labels")
+    if data.labels and recipe.task == "extractive_qa":
+        yield Conflict(("data.labels",), "is for entities; extractive_qa has no labels")
     if recipe.prompt != Prompt():
-        yield Conflict(("prompt",), "is for generative_ner; extractive_qa has no prompt")
+        yield Conflict(("prompt",), f"is for generative_ner; {recipe.task} has no prompt")
     if data.doc_stride >= data.max_length:
         yield Conflict(
             ("data.doc_stride", "data.max_length"),

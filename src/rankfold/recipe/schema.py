@@ -253,7 +253,9 @@ class Evaluation(Section):
     )
     n_best_size: Annotated[int, Field(ge=1, le=20)] = Field(20, description="Candidates kept per example.")
     max_answer_length: PositiveInt = Field(
-        30, description="Longest span of an answer or of an n-best entity, in tokens."
+        30,
+        description="Longest span of an answer or of an n-best entity, in tokens (in words where "
+        "`label_all_tokens` is off).",
     )
     decoding_strategy: Literal["constrained", "argmax"] = Field(
         "constrained",

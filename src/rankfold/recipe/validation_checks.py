@@ -33,12 +33,31 @@ def _set_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             f"is a set of its own, but split.validation takes {data.split.validation:g} of the data too; "
             "leave one of them out",
         )
+    same = _key_of_the_same(data)
+    if same:
+        yield Conflict(
+            ("data.validation", same),
+            f"is the same data as {same}: the best checkpoint would be chosen on what it is tested on; name "
+            "other data, or give data.split.validation a share",
+        )
     if strategy != "no" and not _has_validation(data):
         yield Conflict(
             ("train.eval_strategy",),
             f"is {strategy}, but there is no validation set; name one in data.validation, or give "
             "data.split.validation a share",
         )
+
+
+def _key_of_the_same(data: Data) -> str | None:
+    """Which of the sets that are tested on holds the validation set, if one does."""
+    if data.validation is None:
+        return None
+    for key, source in (("data.test", data.test), ("data.source", data.source)):
+        if source is None or source.path != data.validation.path:
+            continue
+        if not source.is_on_hub or source.test_split == data.validation.test_split:
+            return key
+    return None
 
 
 def _has_validation(data: Data) -> bool:

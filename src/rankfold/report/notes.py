@@ -16,8 +16,9 @@ INTERVALS = (
     "from themselves. It does not say how far it moves with another training run."
 )
 BEST_THRESHOLDS = (
-    "The best that one null threshold for all questions could reach. It was found with the gold answers of "
-    "these same questions, so it is a bound and not a result."
+    "The best that a null threshold could make of the answers as they are, as SQuAD's script computes it: an "
+    "answer that the threshold in force has emptied stays empty. It was found with the gold answers of these "
+    "same questions, so it is no result."
 )
 
 

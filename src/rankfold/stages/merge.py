@@ -1,7 +1,7 @@
 """merge: fold every shard's records into predictions and scores, then write the report.
 
 A merge may be an array of jobs: each folds a range of examples, and the last one joins their lines. Nothing
-but a range is ever in memory, and nothing here needs torch.
+but a range is ever in memory until the report is written, and nothing here needs torch.
 """
 
 import hashlib
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from rankfold import atomic
 from rankfold.data.features import read_features
@@ -42,7 +44,8 @@ def merge(run: RunFolder) -> None:
     recipe, _ = recipe_and_task(run)
     for merging in mergings(run, recipe):
         metrics = merging.write_results(recipe.evaluation.merge_shards)
-        print(f"{merging.variant}: {metrics}")
+        numbers = [f"{name} {value:.6g}" for name, value in metrics.items() if isinstance(value, int | float)]
+        print(f"{merging.variant}: {', '.join(numbers)}")
     write_report(run)
 
 
@@ -54,14 +57,21 @@ def merge_part(run: RunFolder, part: int, num_parts: int) -> None:
 
 
 def mergings(run: RunFolder, settings: Recipe) -> "list[Merging]":
-    """One merge for each variant that the run evaluates, under `settings`."""
+    """One merge for each variant that the run evaluates, under `settings`.
+
+    Raises:
+        ShardError: A variant's work units are not whole, so that none is merged while another cannot be.
+    """
     recipe, task = recipe_and_task(run)
-    examples = iterate_stored(run.prepared.examples("test"), task.example_type)
-    settled, labels = task.settle(settings, examples), prepared_summary(run)["labels"]
-    return [
+    labels = prepared_summary(run)["labels"]
+    settled = task.settle(settings, iterate_stored(run.prepared.examples("test"), task.example_type))
+    found = [
         Merging(run, variant, task, settled, labels, run_fingerprint(run, recipe, task, variant))
         for variant in (VARIANTS if recipe.evaluation.baseline else VARIANTS[1:])
     ]
+    for merging in found:
+        merging.reader()
+    return found
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,8 @@ class Merging:
             atomic.write_json(partial / run.metrics(variant).name, metrics)
             if changed:
                 atomic.write_json(partial / run.merge_settings(variant).name, changed)
-        shutil.rmtree(self._parts)
+        # Those of other merges too, which nobody will join any more.
+        shutil.rmtree(self._parts.parent)
         return metrics
 
     def details(self) -> Iterator[Row]:
@@ -127,23 +138,33 @@ class Merging:
         for merged in self._merge(0, 1):
             yield from map(json.loads, merged.details.splitlines())
 
+    def reader(self) -> UnitReader:
+        """Check that every work unit is there, and open them; errors as `UnitReader`."""
+        # `unit_size` is the recipe's own: a merge cannot change how the rows were divided.
+        units = plan_units(len(self._features), self.settings.evaluation.unit_size)
+        return UnitReader(self.run.shards(self.variant), units, self.fingerprint)
+
+    @property
+    def _features(self) -> pa.Table:
+        return read_features(self.run.prepared.features("test"))
+
     @property
     def _names(self) -> tuple[str, str, str]:
         return (MEMBERS, self.run.nbest(self.variant).name, self.run.details(self.variant).name)
 
     @property
     def _parts(self) -> Path:
-        """Where this merge's parts are; another merge of the same run has another folder."""
-        content = [self.fingerprint.digest, self.settings.evaluation.model_dump(mode="json")]
+        """Where this merge's parts are; a merge of other records, settings or gold has another folder."""
+        with self.run.prepared.examples("test").open("rb") as file:
+            examples = hashlib.file_digest(file, "sha256").hexdigest()
+        settings = self.settings.evaluation.model_dump(mode="json")
+        content = [self.fingerprint.digest, settings, list(self.labels), examples]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return self.run.merge_parts(self.variant, digest[:12])
 
     def _merge(self, part: int, num_parts: int) -> Iterator[Merged]:
         """Fold the part's examples, a range at a time."""
-        features = read_features(self.run.prepared.features("test"))
-        # Of the run's own recipe: a merge cannot change how the rows were divided.
-        units = plan_units(len(features), self.settings.evaluation.unit_size)
-        reader = UnitReader(self.run.shards(self.variant), units, self.fingerprint)
+        features, reader = self._features, self.reader()
         num_examples = prepared_summary(self.run)["test"]["num_examples"]
         wanted = part_of_examples(num_examples, part, num_parts)
         stored = iterate_stored(self.run.prepared.examples("test"), self.task.example_type)
@@ -151,7 +172,7 @@ class Merging:
         example_of_row = features.column("example").to_numpy()
         for piece in example_ranges(example_of_row, wanted, max_rows=ROWS_AT_A_TIME):
             yield self.task.merge(
-                list(reader.payloads(piece.units(units))),
+                list(reader.payloads(piece.units(reader.units))),
                 list(islice(examples, len(piece.examples))),
                 features.slice(piece.rows.start, len(piece.rows)),
                 self.settings,

@@ -41,7 +41,7 @@ def merge_with_best_threshold(merging: Merging, share: float, seed: int, changed
         scored=lambda row: not _is_tuned_on(row, share, seed), changed={**changed, **facts}
     )
     return (
-        f"{merging.variant}: {KEY} {threshold:.10g}, F1 {best.f1:.2f} on the {num_tuned} questions it was "
+        f"{merging.variant}: {KEY} {threshold!r}, F1 {best.f1:.2f} on the {num_tuned} questions it was "
         f"chosen on; scored on the other {num_examples - num_tuned}"
     )
 

@@ -30,6 +30,8 @@ def train(run: RunFolder) -> None:
         return
     labels = prepared_summary(run)["labels"]
     recipe, task = recipe_and_task(run)
+    # What the data decides is decided by the test set, during training too.
+    recipe = task.settle(recipe, iterate_stored(run.prepared.examples("test"), task.example_type))
     here = ranks()
     summary = fine_tune(
         run,

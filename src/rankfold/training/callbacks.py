@@ -72,12 +72,21 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
 
 
 class SaveStepsCallback(TrainerCallback):  # type: ignore[misc]
-    """Saves every so many steps, also where the Trainer itself saves with its evaluations."""
+    """Saves every so many steps, also where the Trainer itself saves with its evaluations.
+
+    At the end of an epoch only after its evaluation, which a run that went on from there would leave out.
+    """
 
     def __init__(self, save_steps: int) -> None:
         self._save_steps = save_steps
 
     def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.global_step % self._save_steps == 0 and not float(state.epoch).is_integer():
+            control.should_save = True
+
+    def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.global_step % self._save_steps == 0:

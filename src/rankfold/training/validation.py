@@ -81,9 +81,7 @@ class Validation:
     def _scores(self, payloads: Sequence[bytes]) -> dict[str, float]:
         # Intervals take time, and nothing is decided by them here.
         evaluation = self.recipe.evaluation.model_copy(update={"num_bootstrap_resamples": 0})
-        recipe = self.task.settle(
-            self.recipe.model_copy(update={"evaluation": evaluation}), self.set.examples
-        )
+        recipe = self.recipe.model_copy(update={"evaluation": evaluation})
         merged = self.task.merge(
             payloads,
             self.set.examples,

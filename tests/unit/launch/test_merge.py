@@ -1,6 +1,7 @@
 """`launch merge`: the records of a finished run, merged again under other settings."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_neither_torch_nor_its_friends_are_imported(ended: RunFolder) -> None:
     [
         ("train.learning_rate=0.5", "train.learning_rate cannot change after the evaluation"),
         ("evaluation.unit_size=3", "evaluation.unit_size cannot change after the evaluation"),
-        ("evaluation.n_best_size=21", "evaluation.n_best_size"),
+        ("evaluation.n_best_size=21", "must be a whole number from 1 to 20; found 21"),
         ("evaluation.nbest_size=5", "did you mean evaluation.n_best_size?"),
     ],
 )
@@ -123,6 +124,22 @@ def test_more_candidates_than_the_records_keep_are_refused(
     assert "n_best_size 4 is more than the 3 that the records keep" in capsys.readouterr().err
 
 
+def test_no_variant_is_merged_while_another_is_not_whole(
+    ended: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = results(ended)
+    (ended.shards("fine_tuned") / "unit-00001.json").unlink()
+    assert merged(ended, "evaluation.n_best_size=2") == 1
+    assert "missing: unit 1" in capsys.readouterr().err
+    assert results(ended) == before
+
+
+def test_a_run_that_was_never_prepared_says_so(ended: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(ended.prepared.root)
+    assert merged(ended) == 1
+    assert "the stage prepare has not ended well" in capsys.readouterr().err
+
+
 def test_a_run_that_still_works_is_left_alone(ended: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     JobState("merge", "merge", "running", 1, started=now()).write(ended)
     assert merged(ended) == 2
@@ -134,7 +151,7 @@ def test_a_threshold_is_chosen_on_some_contexts_and_scored_on_the_others(
     ended: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     override = "evaluation.version_2_with_negative=true"
-    assert merged(ended, override, "--tune-threshold", "0.4") == 0
+    assert merged(ended, override, "--tune-threshold", "--tuning-share", "0.4") == 0
     settings = json.loads(ended.merge_settings("fine_tuned").read_text())
     num_tuned = settings["tuned_on"]["examples"]
     metrics = json.loads(ended.metrics("fine_tuned").read_text())
@@ -163,6 +180,6 @@ def test_a_share_that_is_none_is_refused(
     tmp_path: Path, share: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["merge", str(tmp_path), "--tune-threshold", share])
+        main(["merge", str(tmp_path), "--tune-threshold", "--tuning-share", share])
     assert caught.value.code == 2
     assert f"{share!r} is not a number between 0 and 1" in capsys.readouterr().err

@@ -46,6 +46,7 @@ def test_a_merge_in_parts_waits_for_its_parts_and_they_for_every_evaluation(make
     ]
     assert made.job("merge").after == ("merge-0", "merge-1", "merge-2")
     assert made.job("merge").shard is None
+    assert plan(recipe, cpus=8).job("merge-0").cpus_per_task == 2  # three side by side on this machine
 
 
 def test_what_is_held_out_for_validation_is_not_trained_on(make_recipe: Any) -> None:

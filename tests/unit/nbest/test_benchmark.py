@@ -7,12 +7,17 @@ from pathlib import Path
 
 import nbest
 import pytest
-from synthetic_qa import make_data_set
+from synthetic_qa import in_datasets, make_data_set
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_the_engine_and_the_plain_script_find_the_same(bfloat16: bool) -> None:
     nbest.check_equal(make_data_set(60, 75, bfloat16=bfloat16))
+
+
+def test_the_plain_script_finds_the_same_whatever_holds_the_data() -> None:
+    data = make_data_set(30, 40, bfloat16=False)
+    assert nbest.plain_answers(in_datasets(data)) == nbest.plain_answers(data)
 
 
 @pytest.mark.slow

@@ -43,7 +43,8 @@ def prepared_run(
     }
     data = {
         "train": source,
-        "validation": source,
+        # Of its own name: a recipe that validates on its test set is refused.
+        "validation": write_data(folder / "validation.json", NUM_EXAMPLES),
         "test": source,
         "max_length": 32 if task == "extractive_qa" else 256,
         "doc_stride": 8,
