@@ -71,28 +71,39 @@ def finalise(
     both = has_null & (best != NOTHING)
     differences[both] = null_scores[both] - spans["score"][best[both]]
 
-    takes_part = has_null if version_2_with_negative else np.zeros(num_examples, np.bool_)
-    best_or_null = np.where(differences <= null_score_diff_threshold, best, NOTHING)
-    nbest: Candidates = np.empty(len(spans) + np.count_nonzero(takes_part), CANDIDATE)
-    row_starts, chosen = np.empty(num_examples + 1, np.int64), np.empty(num_examples, np.int64)
+    if version_2_with_negative:
+        best_or_null = np.where(differences <= null_score_diff_threshold, best, NOTHING)
+        nbest, row_starts, chosen = _with_nulls(ranking, has_null, best, best_or_null)
+    else:
+        nbest, row_starts = spans, ranking.row_starts
+        chosen = np.where(np.diff(row_starts) > 0, row_starts[:-1], NOTHING)
+    probabilities = np.empty(len(nbest))
+    softmax(nbest["score"].astype(np.float64), row_starts, probabilities)
+    return Answers(nbest, probabilities, row_starts, chosen, null_scores, differences)
+
+
+def _with_nulls(
+    ranking: Ranking, has_null: Array, best: Array, best_or_null: Array
+) -> tuple[Candidates, Array, Array]:
+    """The lists with each example's null in its place, where they begin, and the answers' rows."""
+    spans, nulls = ranking.spans, ranking.nulls
+    nbest: Candidates = np.empty(len(spans) + np.count_nonzero(has_null), CANDIDATE)
+    row_starts, chosen = np.empty(len(nulls) + 1, np.int64), np.empty(len(nulls), np.int64)
     _keep(
         spans,
         _orders(spans),
         ranking.row_starts,
         nulls,
         _orders(nulls),
-        takes_part,
+        has_null,
         best,
-        np.where(takes_part, best_or_null, ranking.row_starts[:-1]),
+        np.where(has_null, best_or_null, ranking.row_starts[:-1]),
         ranking.n_best_size,
         nbest,
         row_starts,
         chosen,
     )
-    nbest = nbest[: row_starts[-1]]
-    probabilities = np.empty(len(nbest))
-    softmax(nbest["score"].astype(np.float64), row_starts, probabilities)
-    return Answers(nbest, probabilities, row_starts, chosen, null_scores, differences)
+    return nbest[: row_starts[-1]], row_starts, chosen
 
 
 def _orders(candidates: Candidates) -> Array:
