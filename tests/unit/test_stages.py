@@ -12,6 +12,7 @@ from tiny_runs import evaluate_all, new_run, results
 
 from rankfold.errors import OperationalError
 from rankfold.modeling.load import load_tokenizer
+from rankfold.recipe.schema import Recipe
 from rankfold.run_folder import RunFolder
 from rankfold.stages.evaluate import evaluate
 from rankfold.stages.merge import merge, merge_part
@@ -175,6 +176,23 @@ def test_a_stage_that_comes_too_early_names_the_one_before(
 ) -> None:
     with pytest.raises(OperationalError, match=f"the stage {missing} has not ended well"):
         stage(new_run(tmp_path, "generative_ner", causal_folder))
+
+
+@pytest.mark.parametrize("finished", ["extractive_qa"], indirect=True)
+def test_training_takes_from_the_test_set_what_the_recipe_leaves_to_the_data(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool | None] = []
+
+    def stop(run: RunFolder, recipe: Recipe, *_: Any, **__: Any) -> None:
+        given.append(recipe.evaluation.version_2_with_negative)
+        raise KeyboardInterrupt
+
+    run.train_summary.unlink()
+    monkeypatch.setattr("rankfold.stages.train.fine_tune", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(run)
+    assert given == [False]
 
 
 def test_the_trained_model_is_not_evaluated_before_it_is_there(run: RunFolder) -> None:

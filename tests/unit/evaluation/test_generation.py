@@ -20,20 +20,9 @@ from .slowly import (
     answers,
     greedy,
     log_probability,
-    recorded,
     sequences,
     settings,
 )
-
-
-@pytest.fixture(scope="module")
-def model() -> PreTrainedModel:
-    return causal_model(TOKENIZER)
-
-
-@pytest.fixture
-def written(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    return recorded(model, monkeypatch)
 
 
 def test_greedy_search_takes_the_most_probable_token_each_time(model: PreTrainedModel) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from models import causal_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -14,23 +13,12 @@ from rankfold.evaluation.prompts import read_prompts
 from .slowly import (
     PROMPTS,
     SEARCHES,
-    TOKENIZER,
     answers,
     log_probability,
     recorded,
     sequences,
     small_model,
 )
-
-
-@pytest.fixture(scope="module")
-def model() -> PreTrainedModel:
-    return causal_model(TOKENIZER)
-
-
-@pytest.fixture
-def written(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    return recorded(model, monkeypatch)
 
 
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)

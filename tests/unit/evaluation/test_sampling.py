@@ -6,21 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import causal_model
 from transformers import PreTrainedModel
 
 from rankfold.evaluation.sampling import IndependentDraws
 
 from .slowly import (
     PROMPTS,
-    TOKENIZER,
     sequences,
 )
-
-
-@pytest.fixture(scope="module")
-def model() -> PreTrainedModel:
-    return causal_model(TOKENIZER)
 
 
 def test_sampling_repeats_with_its_seed_and_differs_with_another(model: PreTrainedModel) -> None:

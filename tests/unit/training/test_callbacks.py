@@ -2,11 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
-from transformers import TrainerControl, TrainerState
+from transformers import TrainerControl, TrainerState, TrainingArguments
 from unit.training.line import Line, trainer
 
 from rankfold.errors import NumericalError
-from rankfold.training.callbacks import ProgressCallback
+from rankfold.training.callbacks import ProgressCallback, SaveStepsCallback
 
 
 @pytest.mark.parametrize("nan_from", [1, 3])
@@ -45,3 +45,18 @@ def test_only_the_first_rank_writes_progress(tmp_path: Path) -> None:
     progress.on_train_begin(arguments, other, TrainerControl())
     progress.on_step_end(arguments, other, TrainerControl())
     assert not (tmp_path / "progress.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "epoch", "in_step", "after_epoch"), [(4, 0.5, True, True), (8, 1.0, False, True)]
+)
+def test_the_end_of_an_epoch_is_saved_after_its_evaluation(
+    tmp_path: Path, step: int, epoch: float, in_step: bool, after_epoch: bool
+) -> None:
+    arguments = TrainingArguments(output_dir=str(tmp_path), eval_strategy="epoch", use_cpu=True)
+    state, callback = TrainerState(global_step=step, epoch=epoch), SaveStepsCallback(4)
+    control = TrainerControl()
+    callback.on_step_end(arguments, state, control)
+    assert control.should_save == in_step
+    callback.on_epoch_end(arguments, state, control)
+    assert control.should_save == after_epoch
