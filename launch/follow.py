@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from launch.states import FINAL
 from launch.status import JobStatus, RunStatus, read_status
 from launch.status_text import failure_lines, job_words, progress_words
 from launch.tables import duration, is_terminal
+from rankfold.errors import EXIT_OPERATIONAL
 from rankfold.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -26,6 +28,20 @@ SLURM_POLL_S = 5.0
 """squeue asks the controller that everybody shares."""
 PROGRESS_EVERY_S = 10.0
 LOG_LINES = 20
+
+
+def follow_run(run: RunFolder) -> int:
+    """Follow a run as `follow` does; Ctrl-C leaves it alone and says how to go on."""
+    folder = shlex.quote(str(run.root))
+    try:
+        return follow(run)
+    except KeyboardInterrupt:
+        print(
+            f"\n{run.run_id} goes on without this terminal."
+            f"\n  launch status {folder}\n  launch cancel {folder}",
+            file=sys.stderr,
+        )
+        return EXIT_OPERATIONAL
 
 
 def follow(run: RunFolder) -> int:

@@ -20,6 +20,9 @@ from launch.states import JobState, RankState, now, read_job_state
 from rankfold.errors import RankfoldError, UserError
 from rankfold.run_folder import RunFolder
 
+ATTEMPT = "LAUNCH_ATTEMPT"
+"""Which attempt at its job this is, from 1 on; whoever starts the ranks sets it."""
+
 QUIET = {
     # Progress bars in a log file are thousands of lines; the stages write progress.json instead.
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -37,14 +40,15 @@ class Place:
     local_rank: int
     world_size: int
     num_nodes: int
-    job_id: str
+    attempt: int
 
     @classmethod
     def from_submitit(cls) -> Place:
         from submitit import JobEnvironment
 
         here = JobEnvironment()
-        return cls(here.global_rank, here.local_rank, here.num_tasks, here.num_nodes, str(here.job_id))
+        attempt = int(os.environ.get(ATTEMPT, "1"))
+        return cls(here.global_rank, here.local_rank, here.num_tasks, here.num_nodes, attempt)
 
     @property
     def local_world_size(self) -> int:
@@ -156,7 +160,7 @@ class RankJob:
         }
 
     def _meet(self, place: Place) -> rendezvous.Meeting:
-        file = self.run.rendezvous(self.job, place.job_id)
+        file = self.run.rendezvous(self.job, place.attempt)
         if place.rank == 0:
             return rendezvous.publish(file, single_node=place.num_nodes == 1)
         return rendezvous.wait_for(file, place.rank)

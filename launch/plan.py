@@ -39,6 +39,11 @@ class PlannedJob:
     def ranks(self) -> int:
         return self.nodes * self.tasks_per_node
 
+    @property
+    def array(self) -> str | None:
+        """Name of the array that a shard's job belongs to; None for a job by itself."""
+        return None if self.shard is None else f"{job_name(self.stage, self.variant)}-shards"
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch import preflight, slurm
+from launch import preflight, submission
 from launch.local import start_driver
 from launch.new_run import create_run
 from launch.planning import Planned
 from launch.runs import running_twin
+from launch.slurm import slurm_answers
 from launch.states import mark_cancelled
 from rankfold.errors import OperationalError, UserError
 from rankfold.run_folder import RunFolder
@@ -36,7 +37,7 @@ def submit(planned: Planned, runs_folder: Path, *, again: bool) -> Submitted:
         OperationalError: Slurm or the driver refused.
     """
     cluster = planned.plan.cluster
-    if cluster == "slurm" and not slurm.slurm_answers():
+    if cluster == "slurm" and not slurm_answers():
         raise UserError(
             "Slurm does not answer here",
             where="--cluster slurm",
@@ -51,7 +52,7 @@ def submit(planned: Planned, runs_folder: Path, *, again: bool) -> Submitted:
         )
     run = create_run(planned, runs_folder)
     if cluster == "slurm":
-        return Submitted(run, cluster, slurm.submit_plan(run, planned.plan, planned.profile), None)
+        return Submitted(run, cluster, submission.submit_plan(run, planned.plan, planned.profile), None)
     try:
         return Submitted(run, cluster, {}, start_driver(run))
     except OperationalError:

@@ -2,6 +2,8 @@
 
 EXIT_OPERATIONAL = 1
 EXIT_USER = 2
+EXIT_INTERRUPTED = 75
+"""sysexits' EX_TEMPFAIL: the same again, later, goes on where this stopped."""
 
 
 class RankfoldError(Exception):
@@ -54,3 +56,9 @@ class ShardError(OperationalError):
 
 class NumericalError(OperationalError):
     """NaN or infinity where a finite number is needed; names the place it was found."""
+
+
+class StoppedError(OperationalError):
+    """A rank stopped at a safe point because it was asked to; what it had done is kept."""
+
+    exit_code = EXIT_INTERRUPTED

@@ -97,7 +97,22 @@ class RunFolder:
         """Python, packages and machine: JSON."""
         return self.root / "environment.json"
 
+    @property
+    def lock(self) -> Path:
+        """Exactly what was fetched for the run: JSON, model and data sets with revision and folder."""
+        return self.root / "lock.json"
+
+    @property
+    def profile(self) -> Path:
+        """The cluster profile that the jobs were submitted with: JSON."""
+        return self.root / "profile.json"
+
     # How it goes.
+
+    @property
+    def cancelled(self) -> Path:
+        """Here once somebody cancelled the run: nothing is tried again."""
+        return self.root / "cancelled.json"
 
     @property
     def jobs(self) -> Path:
@@ -123,17 +138,21 @@ class RunFolder:
         """Exit code of each rank, null where it still ran when another failed: JSON list."""
         return self.job(job_name) / "exit_codes.json"
 
-    def rendezvous(self, job_name: str, submitit_job_id: str) -> Path:
-        """Where the ranks of one job meet: JSON with host and port, written by rank 0."""
-        return self.job(job_name) / f"rendezvous.{submitit_job_id}.json"
+    def attempts(self, job_name: str) -> Path:
+        """Every attempt at a job: when, where, from which progress on, and how it ended. JSON list."""
+        return self.job(job_name) / "attempts.json"
 
-    def submitit(self, job_name: str) -> Path:
-        """Where submitit keeps its pickles and the output of a job."""
-        return self.job(job_name) / "submitit"
+    def rendezvous(self, job_name: str, attempt: int) -> Path:
+        """Where the ranks of one attempt meet: JSON with addresses and port, written by rank 0."""
+        return self.job(job_name) / f"rendezvous.{attempt}.json"
+
+    def submitit(self, name: str) -> Path:
+        """Where submitit keeps its pickles and the output of a job, or of an array of jobs."""
+        return self.job(name) / "submitit"
 
     @property
     def job_ids(self) -> Path:
-        """Slurm's ids of the jobs that were submitted: JSON, job name → id."""
+        """Slurm's ids of the jobs as they were submitted last: JSON, job name → `7`, or `7_2` in an array."""
         return self.root / "jobs.json"
 
     @property

@@ -230,9 +230,20 @@ class Distributed(Section):
         description="`none`: one rank. `ddp`: every rank holds the model. `zero1|2|3`: DeepSpeed "
         "ZeRO shards optimizer states, gradients, parameters.",
     )
+    offload: Literal["optimizer", "parameters"] | None = Field(
+        None,
+        description="With ZeRO: keep the optimizer's states in the CPU's memory, or with `zero3` the "
+        "parameters too.",
+    )
     deepspeed: dict[str, Any] = Field(
         default_factory=dict,
-        description="DeepSpeed settings laid over the configuration built from `strategy`.",
+        description="DeepSpeed settings laid over the configuration built from `strategy`; `launch plan` "
+        "shows the result.",
+    )
+    timeout_min: PositiveInt = Field(
+        30,
+        description="Longest time in minutes a rank may go without getting on, such as in a collective that "
+        "hangs; then each rank writes down where it stands and the job ends.",
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from launch import cli
-from launch.arguments import build_parser, parse_arguments
-from launch.cli import main
+from launch.arguments import parse_arguments
+from launch.cli import build_parser, main
 from launch.states import JobState
 from rankfold import atomic
 from rankfold.errors import OperationalError, UserError
@@ -70,7 +70,7 @@ def test_exit_codes_and_messages(
     def command(chosen: Any) -> int:
         raise raised
 
-    monkeypatch.setitem(cli.COMMANDS, "status", command)
+    monkeypatch.setattr(cli.COMMANDS["status"], "run", command)
     assert main(["status"]) == code
     assert capsys.readouterr().err == told
 

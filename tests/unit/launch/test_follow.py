@@ -103,9 +103,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_cancel_it(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(follow_module, "time", Interrupted)
-    from launch import cli
-
-    assert cli.follow_run(run) == 1
+    assert follow_module.follow_run(run) == 1
     text = capsys.readouterr().err
     assert f"{run.run_id} goes on" in text
     assert f"launch cancel '{run.root}'" in text

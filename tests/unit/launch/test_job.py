@@ -49,7 +49,7 @@ def on_slurm(run: RunFolder, monkeypatch: pytest.MonkeyPatch, stage: Any) -> Non
     monkeypatch.setattr(job_module, "run_stage", stage)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     job = RankJob(str(run.root), "train", "train", None, None, 1, threads=3)
-    job._run_and_tell(Place(rank=0, local_rank=0, world_size=2, num_nodes=1, job_id="12"))
+    job._run_and_tell(Place(rank=0, local_rank=0, world_size=2, num_nodes=1, attempt=1))
 
 
 def test_on_slurm_rank_zero_writes_the_state_of_the_job(
@@ -70,7 +70,7 @@ def test_on_slurm_rank_zero_writes_the_state_of_the_job(
     assert (state.state, state.ranks) == ("completed", 2)
     assert seen["OMP_NUM_THREADS"] == "3"
     assert seen["TOKENIZERS_PARALLELISM"] == "false"
-    meeting = read_json(run.rendezvous("train", "12"))
+    meeting = read_json(run.rendezvous("train", 1))
     assert (seen["MASTER_ADDR"], seen["MASTER_PORT"]) == ("127.0.0.1", str(meeting["port"]))
 
 

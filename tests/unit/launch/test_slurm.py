@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from launch import slurm
+from launch import slurm, submission
 from launch.cancel import cancel_run
 from launch.machine import Machine
 from launch.plan import Plan, make_plan
@@ -72,7 +72,7 @@ def test_each_job_is_submitted_after_those_it_needs(
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SBATCH_PARTITION", "surprise")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
-    ids = slurm.submit_plan(run, plan, ClusterProfile())
+    ids = submission.submit_plan(run, plan, ClusterProfile())
     expected = {"prepare": "41", "train": "42", "evaluate-fine_tuned-0": "43", "evaluate-fine_tuned-1": "44"}
     assert ids == {**expected, "merge": "45"} == read_json(run.job_ids)
     assert "--dependency=afterok:41" in (tmp_path / "script.42").read_text()
@@ -90,7 +90,7 @@ def test_each_job_is_submitted_after_those_it_needs(
 def test_a_refused_job_takes_back_those_before_it(run: RunFolder, plan: Plan, tmp_path: Path) -> None:
     (tmp_path / "refuse").touch()
     with pytest.raises(OperationalError) as caught:
-        slurm.submit_plan(run, plan, ClusterProfile())
+        submission.submit_plan(run, plan, ClusterProfile())
     assert "sbatch refused the job train; the 1 before it are cancelled: " in caught.value.message
     assert "sbatch: error: no such partition: 中" in caught.value.message
     assert (tmp_path / "cancelled").read_text() == "41\n"
@@ -101,7 +101,7 @@ def test_a_refused_job_takes_back_those_before_it(run: RunFolder, plan: Plan, tm
 
 @pytest.mark.usefixtures("commands")
 def test_cancel_cancels_every_job_of_the_run(run: RunFolder, plan: Plan, tmp_path: Path) -> None:
-    slurm.submit_plan(run, plan, ClusterProfile())
+    submission.submit_plan(run, plan, ClusterProfile())
     assert cancel_run(run)
     assert (tmp_path / "cancelled").read_text() == "41 42 43 44 45\n"
     assert read_status(run).state == "cancelled"
