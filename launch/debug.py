@@ -16,7 +16,7 @@ from launch.new_run import create_run
 from launch.plan import PlannedJob
 from launch.planning import plan_recipe
 from launch.processes import Process
-from launch.rendezvous import publish
+from launch.rendezvous import open_meeting
 from launch.states import DriverState, JobState, RankState, State, mark_cancelled, now
 from rankfold.run_folder import RunFolder
 
@@ -92,7 +92,9 @@ def _run_job(run: RunFolder, job: PlannedJob) -> None:
 def _set_environment(run: RunFolder, machine: Machine) -> None:
     """What a rank finds in a job of its own; torch reads it when the first stage imports it."""
     run.jobs.mkdir(exist_ok=True)
-    meeting = publish(run.jobs / "rendezvous.json", single_node=True)
+    meeting, listener = open_meeting(run.jobs / "rendezvous.json", single_node=True)
+    # Whoever wants a process group of one rank binds the port again.
+    listener.close()
     os.environ.update(
         RANK="0",
         LOCAL_RANK="0",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -16,8 +17,9 @@ from pathlib import Path
 from launch import rendezvous
 from launch.plan import PlannedJob
 from launch.processes import Process
-from launch.states import JobState, RankState, now, read_job_state
+from launch.states import JobState, RankState, now, read_job_state, read_rank_states
 from rankfold.errors import RankfoldError, UserError
+from rankfold.ranks import LISTEN_FD
 from rankfold.run_folder import RunFolder
 
 ATTEMPT = "LAUNCH_ATTEMPT"
@@ -34,12 +36,12 @@ QUIET = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where this rank stands among the ranks of its job."""
+    """Where this rank stands among the ranks of its job; `hosts` in the scheduler's order."""
 
     rank: int
     local_rank: int
     world_size: int
-    num_nodes: int
+    hosts: tuple[str, ...]
     attempt: int
 
     @classmethod
@@ -48,11 +50,11 @@ class Place:
 
         here = JobEnvironment()
         attempt = int(os.environ.get(ATTEMPT, "1"))
-        return cls(here.global_rank, here.local_rank, here.num_tasks, here.num_nodes, attempt)
+        return cls(here.global_rank, here.local_rank, here.num_tasks, tuple(here.hostnames), attempt)
 
     @property
     def local_world_size(self) -> int:
-        return self.world_size // self.num_nodes
+        return self.world_size // len(self.hosts)
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,23 @@ class RankJob:
     def _meet(self, place: Place) -> rendezvous.Meeting:
         file = self.run.rendezvous(self.job, place.attempt)
         if place.rank == 0:
-            return rendezvous.publish(file, single_node=place.num_nodes == 1)
-        return rendezvous.wait_for(file, place.rank)
+            meeting, listener = rendezvous.open_meeting(file, single_node=len(place.hosts) == 1)
+            self._hand_over(listener, place)
+            return meeting
+        return rendezvous.find_meeting(file, rank=place.rank, first_host=place.hosts[0])
+
+    def _hand_over(self, listener: socket.socket, place: Place) -> None:
+        """Leave the socket to the process group, which only several ranks form; and wait for those."""
+        if place.world_size == 1:
+            listener.close()
+            return
+        os.environ[LISTEN_FD] = str(listener.detach())
+
+        def arrived() -> list[int]:
+            states = read_rank_states(self.run, self.job, place.world_size)
+            return [state.rank for state in states if state.attempt == place.attempt]
+
+        rendezvous.wait_for_ranks(arrived, world_size=place.world_size, hosts=place.hosts)
 
     def _already_failed(self) -> bool:
         state = read_job_state(self.run, self.job)

@@ -1,10 +1,11 @@
-"""Where the ranks of a job meet: rank 0 chooses a port inside the job and publishes it."""
+"""Where the ranks of an attempt meet: rank 0 listens on a free port inside the job and publishes it."""
 
 from __future__ import annotations
 
 import socket
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from launch.states import read_json
@@ -14,41 +15,133 @@ from rankfold.errors import OperationalError
 WAIT_S = 300.0
 """Nodes of one job may start minutes apart where a prolog or a container has to be prepared."""
 POLL_S = 0.2
+CONNECT_TIMEOUT_S = 5.0
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
 class Meeting:
-    """Host and port that torch.distributed calls MASTER_ADDR and MASTER_PORT."""
+    """Host and port that torch.distributed calls MASTER_ADDR and MASTER_PORT.
+
+    Attributes:
+        addresses: Other ways to reach the host, where its name does not resolve everywhere.
+    """
 
     host: str
     port: int
+    addresses: tuple[str, ...] = ()
 
 
-def publish(file: Path, *, single_node: bool) -> Meeting:
-    """Choose a free port on this host and write the meeting for the other ranks.
+def open_meeting(file: Path, *, single_node: bool) -> tuple[Meeting, socket.socket]:
+    """Listen on a free port of this host and write the meeting for the other ranks.
 
-    A fixed port collides on shared nodes, and one made of the job id falls in the ephemeral range.
+    A fixed port collides on shared nodes, and one made of the job id falls in the ephemeral range. The socket
+    that is published is the one that torch will serve on, so that nobody can take the port in between.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.bind(("", 0))
-        port = listener.getsockname()[1]
-    meeting = Meeting("127.0.0.1" if single_node else socket.gethostname(), port)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind((LOOPBACK if single_node else "", 0))
+    listener.listen(socket.SOMAXCONN)
+    port = listener.getsockname()[1]
+    if single_node:
+        meeting = Meeting(LOOPBACK, port)
+    else:
+        meeting = Meeting(socket.gethostname(), port, _own_addresses())
     atomic.write_json(file, asdict(meeting))
-    return meeting
+    return meeting, listener
 
 
-def wait_for(file: Path, rank: int, *, wait_s: float = WAIT_S) -> Meeting:
-    """Wait until rank 0 has published the meeting.
+def find_meeting(file: Path, *, rank: int, first_host: str, wait_s: float = WAIT_S) -> Meeting:
+    """Wait until rank 0 has published the meeting and can be reached, and say where.
 
     Raises:
-        OperationalError: It did not within `wait_s` seconds; names this host and the file.
+        OperationalError: Either took longer than `wait_s` seconds; names both hosts.
     """
     deadline = time.monotonic() + wait_s
+    here = socket.gethostname()
     while (value := read_json(file)) is None:
         if time.monotonic() > deadline:
             raise OperationalError(
-                f"rank {rank} on {socket.gethostname()} waited {wait_s:g} s for rank 0 to publish {file}",
-                remedy="Look at rank 0's log, and whether this node sees the same run folder.",
+                f"rank {rank} on {here} waited {wait_s:g} s for rank 0 on {first_host} to publish {file}",
+                remedy=f"Look at rank 0's log: {first_host} has not started it, or {here} does not see the "
+                "same run folder.",
             )
         time.sleep(POLL_S)
-    return Meeting(**value)
+    meeting = Meeting(value["host"], value["port"], tuple(value["addresses"]))
+    while True:
+        reasons = {}
+        for address in (meeting.host, *meeting.addresses):
+            reason = _why_unreachable(address, meeting.port)
+            if reason is None:
+                return replace(meeting, host=address)
+            reasons[address] = reason
+        if time.monotonic() > deadline:
+            tried = ", ".join(f"{address} ({reason})" for address, reason in reasons.items())
+            raise OperationalError(
+                f"rank {rank} on {here} cannot reach rank 0 on {meeting.host}, port {meeting.port}: {tried}",
+                remedy=f"`launch doctor` tests the network between nodes; `exclude: {here}` or "
+                f"`exclude: {first_host}` in the profile's sbatch_options leaves a bad one out.",
+            )
+        time.sleep(POLL_S)
+
+
+def wait_for_ranks(
+    arrived: Callable[[], Collection[int]],
+    *,
+    world_size: int,
+    hosts: Sequence[str],
+    wait_s: float = WAIT_S,
+) -> None:
+    """Wait until every rank has started.
+
+    Args:
+        arrived: Asks which ranks have.
+        hosts: The job's nodes in Slurm's order; ranks fill one after the other.
+
+    Raises:
+        OperationalError: Some did not within `wait_s` seconds; names them and their nodes.
+    """
+    deadline = time.monotonic() + wait_s
+    while missing := sorted(set(range(world_size)) - set(arrived())):
+        if time.monotonic() > deadline:
+            per_host = max(1, world_size // len(hosts))
+            bad = sorted({hosts[min(rank // per_host, len(hosts) - 1)] for rank in missing})
+            raise OperationalError(
+                f"{_ranks(missing)} on {', '.join(bad)} did not start within {wait_s:g} s",
+                remedy="The job's output says why, or the node does not see the run folder: `launch doctor` "
+                f"tests both. `exclude: {','.join(bad)}` in the profile's sbatch_options leaves it out.",
+            )
+        time.sleep(POLL_S)
+
+
+def _ranks(numbers: Sequence[int]) -> str:
+    return f"rank{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def _why_unreachable(address: str, port: int) -> str | None:
+    try:
+        with socket.create_connection((address, port), timeout=CONNECT_TIMEOUT_S):
+            return None
+    except socket.gaierror:
+        return "the name does not resolve"
+    except TimeoutError:
+        return f"no answer in {CONNECT_TIMEOUT_S:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _own_addresses() -> tuple[str, ...]:
+    """This host's IPv4 addresses, the one that routes outwards first; loopback is another host elsewhere."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Nothing is sent: connecting a datagram socket only chooses the route.
+            probe.connect(("192.0.2.1", 9))
+            found.append(probe.getsockname()[0])
+        except OSError:
+            # No route outwards; the name has to do.
+            found.clear()
+    try:
+        found += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
+    except socket.gaierror:
+        return tuple(found)
+    return tuple(dict.fromkeys(address for address in found if not address.startswith("127.")))

@@ -81,14 +81,16 @@ def mark_cancelled(run: RunFolder, plan: Plan) -> None:
 
 @dataclass(frozen=True)
 class RankState:
-    """How one rank of a job is."""
+    """How one rank of a job is; `kind` is the class of the exception that ended it."""
 
     rank: int
     process: Process
     state: State
     started: str
+    attempt: int = 1
     ended: str | None = None
     error: str | None = None
+    kind: str | None = None
 
     def write(self, run: RunFolder, job: str) -> RankState:
         value = asdict(self)
@@ -98,8 +100,8 @@ class RankState:
         atomic.write_json(run.rank_state(job, self.rank), {**value, "process_started": process["started"]})
         return self
 
-    def end(self, state: State, error: str | None = None) -> RankState:
-        return replace(self, state=state, ended=now(), error=error)
+    def end(self, state: State, error: str | None = None, kind: str | None = None) -> RankState:
+        return replace(self, state=state, ended=now(), error=error, kind=kind)
 
 
 def read_rank_states(run: RunFolder, job: str, ranks: int) -> list[RankState]:

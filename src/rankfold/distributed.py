@@ -1,29 +1,54 @@
-"""This process's place among the ranks of a job."""
+"""What the ranks of a job do together."""
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import torch.distributed
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Ranks:
-    """Rank of this process, and how many there are."""
-
-    rank: int
-    world_size: int
-
-    @property
-    def is_main(self) -> bool:
-        return self.rank == 0
+from rankfold.ranks import LISTEN_FD, ranks
 
 
-def ranks() -> Ranks:
-    """Read RANK and WORLD_SIZE, which the job sets; a process without them is alone."""
-    return Ranks(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+def join(timeout: timedelta) -> None:
+    """Form the process group of all ranks; a process that is alone needs none.
+
+    torch's own rendezvous binds MASTER_PORT itself, which another job may have taken by then; here rank 0
+    serves on the socket that `LISTEN_FD` names, open since the port was published.
+
+    Args:
+        timeout: Longest time a collective, and the wait for all ranks, may take.
+
+    Raises:
+        torch.distributed.DistError: A rank did not come or cannot be reached.
+    """
+    here = ranks()
+    if here.world_size == 1 or _in_group():
+        return
+    listening = os.environ.pop(LISTEN_FD, None)
+    store = torch.distributed.TCPStore(  # type: ignore[attr-defined]  # its types are not complete
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        here.world_size,
+        is_master=here.is_main,
+        timeout=timeout,
+        wait_for_workers=False,
+        master_listen_fd=None if listening is None else int(listening),
+    )
+    torch.distributed.init_process_group(
+        "nccl" if torch.cuda.is_available() else "gloo",
+        store=store,
+        rank=here.rank,
+        world_size=here.world_size,
+        timeout=timeout,
+    )
+
+
+def leave() -> None:
+    """Take this rank out of the group again, before the process ends."""
+    if _in_group():
+        torch.distributed.destroy_process_group()
 
 
 def barrier() -> None:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 from ranks import on_ranks
 
-from rankfold.distributed import all_gather_bytes, ranks
+from rankfold.distributed import all_gather_bytes
+from rankfold.ranks import ranks
 
 PARTS = [[b"", b"\x00\xff", b"long" * 1000], [b"one"], []]
 

@@ -6,10 +6,10 @@ from datasets import Dataset
 
 from rankfold import atomic
 from rankfold.data.store import iterate_stored
-from rankfold.distributed import ranks
 from rankfold.fingerprints import folder_sha256
 from rankfold.modeling.load import load_tokenizer
 from rankfold.modeling.sources import model_folder
+from rankfold.ranks import ranks
 from rankfold.run_folder import RunFolder
 from rankfold.stages.inputs import prepared_summary, recipe_and_task
 from rankfold.tasks.base import Task

@@ -8,8 +8,9 @@ from safetensors import safe_open
 from transformers import PreTrainedTokenizerBase, Trainer
 
 from rankfold import atomic
-from rankfold.distributed import barrier, ranks
+from rankfold.distributed import barrier
 from rankfold.errors import OperationalError
+from rankfold.ranks import ranks
 
 
 def save_model(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, target: Path) -> None:

@@ -13,8 +13,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from rankfold.data.examples import Example
-from rankfold.distributed import all_gather_bytes, ranks
+from rankfold.distributed import all_gather_bytes
 from rankfold.nbest.units import Unit, plan_units, units_of_shard
+from rankfold.ranks import ranks
 from rankfold.recipe.schema import Recipe
 from rankfold.tasks.base import Task
 

@@ -11,7 +11,6 @@ import pytest
 
 from launch import job as job_module
 from launch.job import Place, RankJob, redirected_to
-from launch.rendezvous import publish, wait_for
 from launch.states import read_job_state, read_json, read_rank_states
 from rankfold.errors import OperationalError
 from rankfold.run_folder import RunFolder
@@ -28,28 +27,12 @@ def test_what_native_code_and_children_print_goes_to_the_log_too(tmp_path: Path)
     assert log.read_text().endswith("more\n")
 
 
-def test_a_rank_that_waits_in_vain_names_its_host_and_the_file(tmp_path: Path) -> None:
-    file = tmp_path / "rendezvous.7.json"
-    with pytest.raises(OperationalError) as caught:
-        wait_for(file, 3, wait_s=0)
-    assert "rank 3 on " in str(caught.value)
-    assert str(file) in str(caught.value)
-
-
-def test_ranks_of_one_node_meet_on_the_loopback_and_others_by_host_name(tmp_path: Path) -> None:
-    file = tmp_path / "rendezvous.7.json"
-    single = publish(file, single_node=True)
-    assert single.host == "127.0.0.1"
-    assert wait_for(file, 1) == single
-    assert publish(file, single_node=False).host == os.uname().nodename
-
-
 def on_slurm(run: RunFolder, monkeypatch: pytest.MonkeyPatch, stage: Any) -> None:
     """Run a rank's body as Slurm would: no driver writes the job's state."""
     monkeypatch.setattr(job_module, "run_stage", stage)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     job = RankJob(str(run.root), "train", "train", None, None, 1, threads=3)
-    job._run_and_tell(Place(rank=0, local_rank=0, world_size=2, num_nodes=1, attempt=1))
+    job._run_and_tell(Place(rank=0, local_rank=0, world_size=1, hosts=("here",), attempt=1))
 
 
 def test_on_slurm_rank_zero_writes_the_state_of_the_job(
@@ -67,7 +50,7 @@ def test_on_slurm_rank_zero_writes_the_state_of_the_job(
     on_slurm(run, monkeypatch, stage)
     state = read_job_state(run, "train")
     assert state is not None
-    assert (state.state, state.ranks) == ("completed", 2)
+    assert (state.state, state.ranks) == ("completed", 1)
     assert seen["OMP_NUM_THREADS"] == "3"
     assert seen["TOKENIZERS_PARALLELISM"] == "false"
     meeting = read_json(run.rendezvous("train", 1))

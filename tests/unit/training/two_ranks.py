@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from unit.training.validated import trained
 
-from rankfold.distributed import ranks
+from rankfold.ranks import ranks
 from rankfold.run_folder import RunFolder
 
 
