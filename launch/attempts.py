@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from launch.states import read_json
+from launch.plan import PlannedJob
+from launch.states import now, read_json
 from rankfold import atomic
 from rankfold.run_folder import RunFolder
 
@@ -33,6 +35,22 @@ TRIED_AGAIN: frozenset[Cause] = frozenset(
 )
 """What another attempt may get past; all else would end in the same way again."""
 
+MOST_WITHOUT_PROGRESS = 3
+"""Attempts of one submission that may begin at the same place; one more would end there too."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why an attempt ended; `rank` is the one that failed first, None where none can be named."""
+
+    cause: Cause
+    error: str | None = None
+    rank: int | None = None
+
+    def __str__(self) -> str:
+        words = self.error or self.cause.replace("_", " ")
+        return words if self.rank is None else f"rank {self.rank}: {words}"
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -57,6 +75,11 @@ class Attempt:
     error: str | None = None
     rank: int | None = None
 
+    def end(self, ending: Ending, when: str | None = None) -> Attempt:
+        """This attempt with its end, now or at a time that is known better."""
+        ended = when or now()
+        return replace(self, ended=ended, cause=ending.cause, error=ending.error, rank=ending.rank)
+
 
 def read_attempts(run: RunFolder, job: str) -> list[Attempt]:
     """Every attempt at a job, the first one first."""
@@ -66,3 +89,42 @@ def read_attempts(run: RunFolder, job: str) -> list[Attempt]:
 def write_attempts(run: RunFolder, job: str, attempts: list[Attempt]) -> None:
     """Write the attempts at a job."""
     atomic.write_json(run.attempts(job), [asdict(attempt) for attempt in attempts])
+
+
+def begin_attempt(run: RunFolder, job: PlannedJob, *, slurm_id: str | None, nodes: str) -> Attempt:
+    """Write that a job is tried, again or for the first time."""
+    attempts = read_attempts(run, job.name)
+    attempt = Attempt(len(attempts) + 1, slurm_id, nodes, now(), progress_of(run, job))
+    write_attempts(run, job.name, [*attempts, attempt])
+    return attempt
+
+
+def end_attempt(run: RunFolder, job: str, ending: Ending, when: str | None = None) -> None:
+    """Write how the last attempt ended."""
+    *earlier, last = read_attempts(run, job)
+    write_attempts(run, job, [*earlier, last.end(ending, when)])
+
+
+def no_progress(job: PlannedJob, attempts: Sequence[Attempt], progress: int) -> Ending | None:
+    """Say that another attempt is not worth it, where a submission's last ones all began at `progress`."""
+    last = attempts[-MOST_WITHOUT_PROGRESS:]
+    if len(last) < MOST_WITHOUT_PROGRESS or any(attempt.progress != progress for attempt in last):
+        return None
+    place = {"train": f"step {progress}", "evaluate": f"{progress} work units"}.get(job.stage, "the start")
+    cause = last[-1].cause or "interrupted"
+    error = f"{last[-1].error or cause.replace('_', ' ')}; {MOST_WITHOUT_PROGRESS} attempts in a row"
+    advice = f"; raise resources.{job.stage}.time_limit_min" if cause == "time_limit" else ""
+    return Ending("no_progress", f"{error} began at {place} and got no further{advice}", last[-1].rank)
+
+
+def progress_of(run: RunFolder, job: PlannedJob) -> int:
+    """The step of the newest whole checkpoint, how many of the shard's work units are there, or 0."""
+    if job.stage == "train":
+        from rankfold.checkpoints import complete_steps
+
+        return max(complete_steps(run.checkpoints), default=0)
+    if job.stage == "evaluate" and job.variant is not None and job.shard is not None:
+        # A unit exists once its manifest does; unit numbers go round the shards.
+        numbers = (path.stem.removeprefix("unit-") for path in run.shards(job.variant).glob("unit-*.json"))
+        return sum(int(number) % job.num_shards == job.shard for number in numbers)
+    return 0

@@ -9,7 +9,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from launch.arguments import new_parser, parse_arguments
-from launch.commands import cancel, debug, logs, merge, plan, report, status, submit
+from launch.commands import (
+    cancel,
+    cluster,
+    compare,
+    debug,
+    doctor,
+    fetch,
+    logs,
+    merge,
+    plan,
+    report,
+    resume,
+    status,
+    submit,
+    why,
+)
 from rankfold.errors import EXIT_OPERATIONAL, RankfoldError
 
 if TYPE_CHECKING:
@@ -26,13 +41,19 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "plan": plan,
+    "fetch": fetch,
     "submit": submit,
     "status": status,
+    "why": why,
     "logs": logs,
     "cancel": cancel,
+    "resume": resume,
     "report": report,
+    "compare": compare,
     "merge": merge,
     "debug": debug,
+    "doctor": doctor,
+    "cluster": cluster,
 }
 """In the order of `launch --help`."""
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launch import preflight
+from launch.fetch import ensure_fetched
 from launch.job import RankJob, describe, run_stage
 from launch.machine import Machine, this_machine
 from launch.new_run import create_run
@@ -53,6 +54,7 @@ def debug(recipe: Path, overrides: Sequence[str], runs_folder: Path) -> RunFolde
     machine = this_machine()
     planned = plan_recipe(recipe, [*debug_overrides(machine), *overrides], cluster="local", profile=None)
     preflight.check(planned.loaded.recipe, runs_folder)
+    ensure_fetched(planned)
     run = create_run(planned, runs_folder, prefix=PREFIX)
     print(f"{run.run_id}: every stage in this process, on a slice of the data", flush=True)
     _set_environment(run, machine)

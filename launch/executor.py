@@ -10,6 +10,7 @@ from typing import Any
 
 from submitit.local.local import LocalExecutor, LocalJob
 
+from launch.job import ATTEMPT
 from launch.plan import PlannedJob
 from rankfold.run_folder import RunFolder
 
@@ -22,8 +23,9 @@ class RankExecutor(LocalExecutor):  # type: ignore[misc]
 
     process: subprocess.Popen[bytes]
 
-    def __init__(self, run: RunFolder, job: PlannedJob) -> None:
+    def __init__(self, run: RunFolder, job: PlannedJob, attempt: int) -> None:
         super().__init__(run.submitit(job.name))
+        self.attempt = attempt
         self.exit_codes = run.exit_codes(job.name)
         self.update_parameters(
             tasks_per_node=job.tasks_per_node, timeout_min=UNLIMITED_MIN, stderr_to_stdout=True
@@ -36,6 +38,7 @@ class RankExecutor(LocalExecutor):  # type: ignore[misc]
         """
         ranks = self.parameters["tasks_per_node"]
         environment = {
+            ATTEMPT: str(self.attempt),
             "SUBMITIT_EXECUTOR": "local",
             "SUBMITIT_LOCAL_NTASKS": str(ranks),
             "SUBMITIT_LOCAL_COMMAND": command,
@@ -53,9 +56,11 @@ class RankExecutor(LocalExecutor):  # type: ignore[misc]
         return LocalJob(self.folder, str(self.process.pid), list(range(ranks)), self.process)
 
 
-def start_ranks(run: RunFolder, job: PlannedJob, task: Callable[[], object]) -> subprocess.Popen[bytes]:
+def start_ranks(
+    run: RunFolder, job: PlannedJob, attempt: int, task: Callable[[], object]
+) -> subprocess.Popen[bytes]:
     """Start a job's ranks, each of which calls `task`; return the process that keeps them."""
-    executor = RankExecutor(run, job)
+    executor = RankExecutor(run, job, attempt)
     # submitit's job object would only poll this process; the driver does that itself.
     executor.submit(task)
     return executor.process

@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING
 from launch.logs import tail
 from launch.report import report_lines
 from launch.states import FINAL
-from launch.status import JobStatus, RunStatus, read_status
-from launch.status_text import failure_lines, job_words, progress_words
+from launch.status import JobStatus, RunStatus, read_status, run_state
+from launch.status_text import (
+    CAUSE_WORDS,
+    elapsed,
+    failure_lines,
+    group_name,
+    group_words,
+    grouped,
+    progress_words,
+    state_words,
+)
 from launch.tables import duration, is_terminal
 from rankfold.errors import EXIT_OPERATIONAL
 from rankfold.run_folder import RunFolder
@@ -73,7 +82,7 @@ def _ending_lines(run: RunFolder, status: RunStatus) -> Iterator[str]:
     if status.state == "cancelled":
         yield f"{status.run_id} was cancelled"
     else:
-        yield f"more: launch status {run.root}"
+        yield f"more: launch why {shlex.quote(str(run.root))}"
 
 
 def _poll_until_ended(run: RunFolder, status: RunStatus, show: Callable[[RunStatus], None]) -> RunStatus:
@@ -94,19 +103,24 @@ class PlainView:
     clock: Callable[[], float] = time.monotonic
     _states: dict[str, str] = field(default_factory=dict)
     _told: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _waits: dict[str, str] = field(default_factory=dict)
 
     def lines(self, status: RunStatus) -> Iterator[str]:
         """Yield what is new since the last call."""
-        elapsed = duration((datetime.now(UTC) - self.started).total_seconds()).rjust(5, "0")
+        since = duration((datetime.now(UTC) - self.started).total_seconds()).rjust(5, "0")
         for job in status.jobs:
             for text in self._news(job):
-                yield f"{elapsed} {job.job} {text}"
+                yield f"{since} {job.job} {text}"
 
     def _news(self, job: JobStatus) -> Iterator[str]:
         before = self._states.get(job.job, "pending")
         self._states[job.job] = job.state
-        if before == "pending" and job.started:
-            yield f"started, {job.ranks} {'rank' if job.ranks == 1 else 'ranks'}"
+        if job.state == "pending":
+            yield from self._waiting(job, before)
+        elif before == "pending" and job.started:
+            number = job.attempts[-1].number if job.attempts else 1
+            again = f", attempt {number}" if number > 1 else ""
+            yield f"started, {job.ranks} {'rank' if job.ranks == 1 else 'ranks'}{again}"
         if job.state == "running" and job.progress:
             last, step = self._told.get(job.job, (-PROGRESS_EVERY_S, -1))
             if self.clock() - last >= PROGRESS_EVERY_S and job.progress.step != step:
@@ -114,6 +128,14 @@ class PlainView:
                 yield progress_words(job.progress)
         if job.state in FINAL and before not in FINAL:
             yield _end_words(job)
+
+    def _waiting(self, job: JobStatus, before: str) -> Iterator[str]:
+        """Tell once why a job waits that may start, and that one will run again."""
+        if before == "running" and job.attempts:
+            yield f"stopped after {CAUSE_WORDS[job.attempts[-1].cause or 'interrupted']}, and will run again"
+        if job.waits_for and job.reason != "Dependency" and self._waits.get(job.job) != job.reason:
+            self._waits[job.job] = job.reason or ""
+            yield f"waits: {job.waits_for}"
 
 
 def _end_words(job: JobStatus) -> str:
@@ -142,7 +164,7 @@ def _watch_live(run: RunFolder, status: RunStatus) -> RunStatus:
 
 
 def live_table(status: RunStatus) -> Table:
-    """A run as a rich table: a line and a bar for each job."""
+    """A run as a rich table: a line and a bar for each job or large array."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -155,18 +177,18 @@ def live_table(status: RunStatus) -> Table:
         "pending": "dim",
     }
     table = Table.grid(padding=(0, 2))
-    for job in status.jobs:
-        share = _share(job)
+    for group in grouped(status.jobs):
+        shares = [_share(job) for job in group]
+        known = [share for share in shares if share is not None]
+        share = sum(known) / len(shares) if known else None
+        state = run_state(group)
         bar = ProgressBar(total=1, completed=share or 0, width=24, pulse=share is None)
-        seconds = job.seconds
-        if job.state == "running" and job.started:
-            seconds = (datetime.now(UTC) - datetime.fromisoformat(job.started)).total_seconds()
         table.add_row(
-            Text(job.job),
-            Text(job.state, style=styles[job.state]),
+            Text(group_name(group)),
+            Text(state_words(group[0]) if len(group) == 1 else state, style=styles[state]),
             bar,
-            Text(duration(seconds), justify="right"),
-            Text(job_words(job), overflow="ellipsis", no_wrap=True),
+            Text(duration(elapsed(group[0]) if len(group) == 1 else None), justify="right"),
+            Text(group_words(group), overflow="ellipsis", no_wrap=True),
         )
     return table
 

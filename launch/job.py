@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -14,11 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch import rendezvous
+from launch import rendezvous, stop_signals
 from launch.plan import PlannedJob
 from launch.processes import Process
-from launch.states import JobState, RankState, now, read_job_state, read_rank_states
-from rankfold.errors import RankfoldError, UserError
+from launch.states import RankState, now, read_rank_states
+from rankfold.errors import EXIT_INTERRUPTED, RankfoldError, StoppedError, UserError
+from rankfold.lifeline import Lifeline
 from rankfold.ranks import LISTEN_FD
 from rankfold.run_folder import RunFolder
 
@@ -32,6 +34,17 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "warning",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
 }
+
+
+OFFLINE = {
+    # What a run needs was fetched before it was submitted; compute nodes often see no network, and wait.
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+}
+
+STOPS_AT_SAFE_POINTS = ("train", "evaluate")
+"""Stages that a signal asks to stop; the others are short and begin again."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,6 @@ class RankJob:
         run_folder: The run's folder, absolute.
         threads: OMP_NUM_THREADS; None: the cores this rank is bound to.
         gpus: CUDA_VISIBLE_DEVICES of the job; None leaves what the scheduler set.
-        has_driver: Whether a process watches this job and writes its state; on Slurm ranks do.
     """
 
     run_folder: str
@@ -76,17 +88,9 @@ class RankJob:
     num_shards: int
     threads: int | None = None
     gpus: tuple[str, ...] | None = None
-    has_driver: bool = False
 
     @classmethod
-    def of(
-        cls,
-        run: RunFolder,
-        job: PlannedJob,
-        *,
-        gpus: tuple[str, ...] | None = None,
-        has_driver: bool = False,
-    ) -> RankJob:
+    def of(cls, run: RunFolder, job: PlannedJob, *, gpus: tuple[str, ...] | None = None) -> RankJob:
         """The callable for a planned job."""
         return cls(
             run_folder=str(run.root),
@@ -97,7 +101,6 @@ class RankJob:
             num_shards=job.num_shards,
             threads=job.cpus_per_task,
             gpus=gpus,
-            has_driver=has_driver,
         )
 
     @property
@@ -106,48 +109,65 @@ class RankJob:
 
     def __call__(self) -> None:
         place = Place.from_submitit()
-        # submitit lets ranks survive TERM and may requeue on USR2; here TERM ends a rank, and USR2,
-        # which announces the time limit to the rank and all its children, does nothing.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         log = self.run.log(self.job, place.rank)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with redirected_to(log):
+        with redirected_to(log), log.open("a", encoding="utf-8") as stacks:
+            lifeline = Lifeline(timeout_s(self.run), stacks)
+            self._heed_signals(lifeline)
             _set_up_logging()
-            self._run_and_tell(place)
+            try:
+                self._run_and_tell(place, lifeline)
+            finally:
+                lifeline.end()
+                end_children()
 
-    def _run_and_tell(self, place: Place) -> None:
-        state = RankState(place.rank, Process.this(), "running", now()).write(self.run, self.job)
-        job_state = JobState(self.job, self.stage, "running", place.world_size, started=state.started)
-        if not self.has_driver and place.rank == 0:
-            job_state.write(self.run)
+    def _heed_signals(self, lifeline: Lifeline) -> None:
+        """In place of what submitit does: ranks of its survive TERM, and may requeue their job on USR2."""
+        on_slurm = "SLURM_JOB_ID" in os.environ and os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+        if on_slurm and self.stage in STOPS_AT_SAFE_POINTS:
+            stop_signals.heed(lifeline, stop_signals.Reasons.of(self.run, self.job).why)
+            return
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # It announces the time limit, also to children, and nothing could be saved.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+    def _run_and_tell(self, place: Place, lifeline: Lifeline) -> None:
+        """Run the stage and write this rank's state; whoever watches the ranks writes the job's.
+
+        Raises:
+            SystemExit: With EXIT_INTERRUPTED where the stage stopped, or failed, after it was asked to stop.
+        """
+        state = RankState(place.rank, Process.this(), "running", now(), attempt=place.attempt)
+        state.write(self.run, self.job)
         try:
-            self._run_stage(place)
+            self._run_stage(place, lifeline)
         except BaseException as error:
-            message = describe(error)
-            interrupted = isinstance(error, KeyboardInterrupt)
-            state.end("cancelled" if interrupted else "failed", message).write(self.run, self.job)
-            if not self.has_driver and not self._already_failed():
-                job_state.end("failed", f"rank {place.rank}: {message}").write(self.run)
-            if not isinstance(error, UserError):
+            message, kind = describe(error), type(error).__name__
+            if not isinstance(error, UserError | StoppedError):
                 traceback.print_exc()
+            # The frames hold loader workers, which would go on as long as this process.
+            traceback.clear_frames(error.__traceback__)
+            if lifeline.stop_reason is not None or isinstance(error, StoppedError):
+                state.end("cancelled", lifeline.stop_reason or message, kind).write(self.run, self.job)
+                print(f"{self.job} stopped: {message}", flush=True)
+                raise SystemExit(EXIT_INTERRUPTED) from None
+            interrupted = isinstance(error, KeyboardInterrupt)
+            state.end("cancelled" if interrupted else "failed", message, kind).write(self.run, self.job)
             print(f"{self.job} failed: {message}", flush=True)
             raise
         state.end("completed").write(self.run, self.job)
-        if not self.has_driver and place.rank == 0 and not self._already_failed():
-            job_state.end("completed").write(self.run)
 
-    def _run_stage(self, place: Place) -> None:
+    def _run_stage(self, place: Place, lifeline: Lifeline) -> None:
         os.environ.update(self._environment(place))
         print(f"{self.job} starts as {place.rank + 1} of {place.world_size} ranks", flush=True)
         started = time.monotonic()
-        run_stage(self)
+        run_stage(self, lifeline)
         print(f"{self.job} completed in {time.monotonic() - started:.1f} s", flush=True)
 
     def _environment(self, place: Place) -> dict[str, str]:
         meeting = self._meet(place)
         gpus = {} if self.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
-        unset = {name: value for name, value in QUIET.items() if name not in os.environ}
+        unset = {name: value for name, value in (QUIET | OFFLINE).items() if name not in os.environ}
         return {
             "RANK": str(place.rank),
             "LOCAL_RANK": str(place.local_rank),
@@ -182,12 +202,8 @@ class RankJob:
 
         rendezvous.wait_for_ranks(arrived, world_size=place.world_size, hosts=place.hosts)
 
-    def _already_failed(self) -> bool:
-        state = read_job_state(self.run, self.job)
-        return state is not None and state.state == "failed"
 
-
-def run_stage(job: RankJob) -> None:
+def run_stage(job: RankJob, lifeline: Lifeline | None = None) -> None:
     """Call the stage that a job is for; each imports only what it needs."""
     if job.stage == "prepare":
         from rankfold.stages.prepare import prepare
@@ -196,7 +212,7 @@ def run_stage(job: RankJob) -> None:
     elif job.stage == "train":
         from rankfold.stages.train import train
 
-        train(job.run)
+        train(job.run, lifeline)
     elif job.stage == "merge":
         _run_merge(job)
     elif job.variant is None or job.shard is None:
@@ -204,7 +220,7 @@ def run_stage(job: RankJob) -> None:
     else:
         from rankfold.stages.evaluate import evaluate
 
-        evaluate(job.run, job.variant, job.shard, job.num_shards)
+        evaluate(job.run, job.variant, job.shard, job.num_shards, lifeline)
 
 
 def _run_merge(job: RankJob) -> None:
@@ -214,6 +230,22 @@ def _run_merge(job: RankJob) -> None:
         merge(job.run)
     else:
         merge_part(job.run, job.shard, job.num_shards)
+
+
+def timeout_s(run: RunFolder) -> float:
+    """How long a rank of a run may go without getting on."""
+    import yaml
+
+    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    return float(60 * recipe["distributed"]["timeout_min"])
+
+
+def end_children() -> None:
+    """End what loader workers are left: blocked signals cannot, and Python would wait for them for ever."""
+    # torch would raise in this process that one was killed.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for child in multiprocessing.active_children():
+        child.kill()
 
 
 def describe(error: BaseException) -> str:

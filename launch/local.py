@@ -17,6 +17,7 @@ from launch.job import RankJob
 from launch.machine import this_machine
 from launch.plan import Plan, PlannedJob
 from launch.states import read_driver_state, read_json
+from launch.sweeps import wait_for_turn
 from rankfold.errors import OperationalError
 from rankfold.run_folder import RunFolder
 
@@ -54,7 +55,7 @@ def start_driver(run: RunFolder) -> int:
 
 def rank_job(run: RunFolder, job: PlannedJob, gpus: tuple[str, ...]) -> Callable[[], None]:
     """What the ranks of a job run on this machine."""
-    return RankJob.of(run, job, gpus=gpus, has_driver=True)
+    return RankJob.of(run, job, gpus=gpus)
 
 
 def drive(run: RunFolder, make_task: MakeTask = rank_job) -> int:
@@ -67,6 +68,7 @@ def drive(run: RunFolder, make_task: MakeTask = rank_job) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, cancel)
     try:
+        wait_for_turn(run, lambda: driver.is_cancelled)
         return driver.run_plan()
     except Exception as error:
         traceback.print_exc()

@@ -27,6 +27,12 @@ def gpu_names() -> list[str]:
     return _nvidia_smi("name")
 
 
+def gpu_memory_gb() -> float | None:
+    """Memory of the smallest GPU in GB of 10^9 bytes, None where `nvidia-smi` finds none."""
+    mebibytes = [float(answer.split()[0]) for answer in _nvidia_smi("memory.total") if answer[:1].isdigit()]
+    return round(min(mebibytes) * 2**20 / 1e9, 1) if mebibytes else None
+
+
 def _visible_gpus() -> tuple[str, ...]:
     indices = _nvidia_smi("index")
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -6,25 +6,33 @@ import hashlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from launch.planning import Planned
 from launch.snapshot import Code, read_code, write_code, write_environment
 from launch.states import mark_pending
 from rankfold import atomic
+from rankfold.redact import redact_line
 from rankfold.run_folder import RunFolder
 
 DIGEST_LENGTH = 6
 
 
 def create_run(
-    planned: Planned, runs_folder: Path, *, prefix: str = "", command: Sequence[str] | None = None
+    planned: Planned,
+    runs_folder: Path,
+    *,
+    prefix: str = "",
+    command: Sequence[str] | None = None,
+    sweep: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Write everything that says what will run, under a temporary name, then rename it into place.
 
-    The folder is private (0700): data and code may be.
+    The folder is private (0700): data and code may be. `sweep` is written beside the run's identity.
     """
     from rankfold.recipe.load import recipe_sha256
 
@@ -44,8 +52,10 @@ def create_run(
             "run_id": root.name,
             "name": recipe.name,
             "created": created.isoformat(timespec="seconds"),
-            "command": list(command if command is not None else sys.argv),
+            "command": [redact_line(word) for word in (sys.argv if command is None else command)],
             "recipe_sha256": recipe_sha256(recipe),
+            "digest": digest,
+            **({} if sweep is None else {"sweep": dict(sweep)}),
         }
         atomic.write_json(temporary.run, identity)
         # Renaming onto a folder that somebody made in the meantime fails: nothing is overwritten.
@@ -54,6 +64,11 @@ def create_run(
         shutil.rmtree(temporary.root, ignore_errors=True)
         raise
     return RunFolder(root.absolute())
+
+
+def digest_now(recipe_sha256: str) -> str:
+    """The digest that a run of this recipe would get with the code as it is."""
+    return run_digest(recipe_sha256, read_code(Path(__file__).parent))
 
 
 def run_digest(recipe_sha256: str, code: Code) -> str:
@@ -65,10 +80,22 @@ def run_digest(recipe_sha256: str, code: Code) -> str:
 
 
 def _write_recipe_and_plan(run: RunFolder, planned: Planned) -> None:
+    """The recipe names commits of the hub instead of branches, so that it means the same tomorrow."""
+    from launch.fetch import job_environment
+    from rankfold.hub_cache import hub_cache
+    from rankfold.lock import lock_recipe, write_lock
     from rankfold.recipe.load import resolved_yaml
 
-    atomic.write_text(run.recipe, resolved_yaml(planned.loaded))
-    atomic.write_json(run.recipe_sources, dict(planned.loaded.sources))
+    loaded = planned.loaded
+    recipe, locked = lock_recipe(loaded.recipe, hub_cache(job_environment(planned)))
+    write_lock(run, locked)
+    atomic.write_text(run.recipe, resolved_yaml(replace(loaded, recipe=recipe)))
+    sources = dict(loaded.sources)
+    for entry in locked:
+        if entry.kind == "hub":
+            key = "model.revision" if entry.field == "model" else f"{entry.field}.path"
+            sources[key] = f"{sources[key]}, its commit at submission"
+    atomic.write_json(run.recipe_sources, sources)
     atomic.write_json(run.plan, planned.plan.to_json())
     mark_pending(run, planned.plan)
 

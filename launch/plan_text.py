@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from launch.batch import batch_script, rank_command
+from launch.batch import Batch, batch_script, batches, rank_command
+from launch.memory_text import deepspeed_lines, memory_json, memory_lines
 from launch.plan import Plan, PlannedJob
 from launch.planning import Planned
 from launch.tables import BOLD, DIM, YELLOW, shortened, styled, table
@@ -37,6 +40,9 @@ def plan_lines(
     yield from _number_lines(planned)
     for note in plan.notes:
         yield styled(f"note: {note}", YELLOW, color=color)
+    yield ""
+    yield from memory_lines(planned, color=color)
+    yield from deepspeed_lines(planned, color=color)
     if scripts:
         run = RunFolder(runs_folder.absolute() / RUN_ID)
         yield ""
@@ -48,16 +54,18 @@ def plan_lines(
 
 
 def plan_json(planned: Planned, *, runs_folder: Path) -> dict[str, Any]:
-    """A plan as JSON: the recipe, the source of each value, the plan and, for Slurm, the scripts."""
+    """A plan as JSON: recipe, the source of each value, plan and, for Slurm, each script by its first job."""
     run = RunFolder(runs_folder.absolute() / RUN_ID)
     scripts = {}
     if planned.plan.cluster == "slurm":
-        scripts = {job.name: _script(planned, run, job) for job in planned.plan.jobs}
+        several = batches(planned.plan.jobs, planned.profile)
+        scripts = {batch.first.name: _script(planned, run, batch) for batch in several}
     return {
         "recipe": planned.loaded.recipe.model_dump(mode="json"),
         "sources": dict(planned.loaded.sources),
         "plan": planned.plan.to_json(),
         "profile": planned.profile.name,
+        **memory_json(planned),
         "scripts": scripts,
     }
 
@@ -182,25 +190,24 @@ def _steps(planned: Planned) -> str:
     return f"about {plan.steps}"
 
 
-def _script(planned: Planned, run: RunFolder, job: PlannedJob) -> str:
-    after = [f"<{name}>" for name in job.after]
-    return batch_script(
-        planned.plan.name, job, planned.profile, folder=run.submitit(job.name), after_ids=after
-    )
+def _script(planned: Planned, run: RunFolder, batch: Batch) -> str:
+    names = (planned.plan.job(name).array or name for name in batch.first.after)
+    after = [f"<{name}>" for name in dict.fromkeys(names)]
+    return batch_script(planned.plan.name, batch, planned.profile, run, after)
 
 
 def _script_lines(planned: Planned, run: RunFolder, color: bool) -> Iterator[str]:
-    for group in groups(planned.plan):
-        more = f" (and {len(group) - 1} more, one a shard)" if len(group) > 1 else ""
-        yield styled(f"# sbatch {group[0].name}{more}", BOLD, color=color)
-        yield from _script(planned, run, group[0]).rstrip("\n").split("\n")
+    for batch in batches(planned.plan.jobs, planned.profile):
+        more = f" (an array of {len(batch.jobs)}, one task a shard)" if batch.is_array else ""
+        yield styled(f"# sbatch {batch.name}{more}", BOLD, color=color)
+        yield from _script(planned, run, batch).rstrip("\n").split("\n")
         yield ""
 
 
 def _command_lines(plan: Plan, run: RunFolder, color: bool) -> Iterator[str]:
     yield styled("commands, each run once a rank", BOLD, color=color)
     for job in plan.jobs:
-        yield rank_command(run.submitit(job.name))
+        yield rank_command(run.submitit(job.name), shlex.quote(sys.executable))
 
 
 def _bold_header(lines: list[str], color: bool) -> Iterator[str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from rankfold.errors import UserError
-from rankfold.recipe.schema import PACKAGE_PREFIX, Recipe
+from rankfold.recipe.schema import HUB_PREFIX, PACKAGE_PREFIX, Recipe
+from rankfold.redact import redact
 
 MIN_FREE_BYTES = 1_000_000_000
 """A small model with its checkpoints; less than this fails sooner or later."""
@@ -26,14 +28,21 @@ def check(recipe: Recipe, runs_folder: Path) -> None:
         *_tracker_problems(recipe),
         *_data_problems(recipe),
         *_model_problems(recipe),
+        *_hub_problems(recipe),
+        *_secret_problems(recipe),
         *_folder_problems(runs_folder),
     ]
-    if problems:
-        lines = [f"{where}: {message}\n    → {remedy}" for where, message, remedy in problems]
-        raise UserError("this run cannot work:\n  " + "\n  ".join(lines))
+    refuse(problems)
 
 
 Problem = tuple[str, str, str]
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise UserError with every problem, each with what to do about it; do nothing where there is none."""
+    if problems:
+        lines = [f"{where}: {message}\n    → {remedy}" for where, message, remedy in problems]
+        raise UserError("this run cannot work:\n  " + "\n  ".join(lines))
 
 
 def _tracker_problems(recipe: Recipe) -> Iterator[Problem]:
@@ -68,6 +77,35 @@ def _model_problems(recipe: Recipe) -> Iterator[Problem]:
     elif name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
         remedy = "Name a folder that holds config.json and *.safetensors."
         yield where, f"there is no folder {Path(name).expanduser()}", remedy
+
+
+def _hub_problems(recipe: Recipe) -> Iterator[Problem]:
+    """Names that the hub cannot know; what it does know is asked when it is fetched."""
+    from rankfold.hub_cache import data_repository, model_repository
+
+    name = recipe.model.name_or_path
+    is_path = name.startswith((PACKAGE_PREFIX, ".", "/", "~")) or Path(name).is_dir()
+    if not is_path and model_repository(recipe.model) is None:
+        remedy = "Write a folder that exists, `package:NAME`, or a hub id such as Qwen/Qwen2-1.5B-Instruct."
+        yield "model.name_or_path", f"{name!r} is neither a folder nor a hub id", remedy
+    for side in ("source", "train", "validation", "test"):
+        source = getattr(recipe.data, side)
+        if source is None or not source.is_on_hub or data_repository(source.path) is not None:
+            continue
+        if not Path(source.path.removeprefix(HUB_PREFIX)).expanduser().is_dir():
+            remedy = "Write hub:NAME or hub:NAME@REVISION, with the name that the hub shows."
+            yield f"data.{side}.path", f"{source.path!r} names no data set on the hub", remedy
+
+
+def _secret_problems(recipe: Recipe) -> Iterator[Problem]:
+    """A recipe is copied into the run's folder, into its report and into Slurm's records."""
+    for field, value in recipe.model_dump(mode="json").items():
+        text = json.dumps(value, ensure_ascii=False)
+        if redact(text)[1]:
+            remedy = (
+                "Take it out of the recipe and export it, as HF_TOKEN or WANDB_API_KEY, before you submit."
+            )
+            yield field, "holds what looks like a password or a token", remedy
 
 
 def _is_installed(package: str) -> bool:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.states import FINAL, read_json
+from launch.states import State, read_json
 from rankfold.errors import UserError
 from rankfold.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from rankfold.recipe.schema import Recipe
+    from launch.planning import Planned
 
 LATEST = "latest"
+STOPPED: tuple[State, ...] = ("failed", "cancelled")
 
 
 def runs_folder(chosen: Path | None) -> Path:
@@ -51,18 +54,67 @@ def find_run(name: str, folder: Path) -> RunFolder:
     raise _not_found(name, folder, matching or runs, ambiguous=bool(matching))
 
 
-def running_twin(folder: Path, recipe: Recipe) -> str | None:
-    """The id of a run of exactly this recipe that has not ended, if there is one."""
+@dataclass(frozen=True)
+class Twin:
+    """A run of the same recipe and code; `cancelled` is also one that was never wholly started."""
+
+    run: RunFolder
+    state: State
+
+
+def find_twin(folder: Path, planned: Planned) -> Twin | None:
+    """The newest run of exactly this recipe, code and inputs, one that has not failed before one that has.
+
+    Whoever calls this holds the folder's lock (`launch.runs_lock`): nobody is just starting a run.
+    """
+    from launch.new_run import digest_now
     from launch.status import read_status
     from rankfold.recipe.load import recipe_sha256
 
+    stopped: Twin | None = None
+    recipe_hash = recipe_sha256(planned.loaded.recipe)
+    identity = {"recipe_sha256": recipe_hash, "digest": digest_now(recipe_hash)}
     for run in reversed(all_runs(folder)):
-        if read_json(run.run)["recipe_sha256"] != recipe_sha256(recipe):
+        told = read_json(run.run)
+        if not identity.items() <= told.items() or not run.plan.is_file():
             continue
-        if not run.plan.is_file() or read_status(run).state in FINAL:
+        if not _has_same_inputs(run, planned):
             continue
-        return run.run_id
-    return None
+        twin = Twin(run, read_status(run).state if was_started(run) else "cancelled")
+        if twin.state not in STOPPED:
+            return twin
+        stopped = stopped or twin
+    return stopped
+
+
+def was_started(run: RunFolder) -> bool:
+    """Whether whoever submitted the run lived long enough to start all of it."""
+    plan = read_json(run.plan)
+    if plan["cluster"] == "local":
+        return run.driver_state.is_file()
+    return {job["name"] for job in plan["jobs"]} <= (read_json(run.job_ids) or {}).keys()
+
+
+def name_for_commands(run: RunFolder, runs_dir: Path | None) -> str:
+    """What to write for RUN in the next command: the id, or the folder where the id is not found."""
+    return run.run_id if runs_dir is None else shlex.quote(str(run.root))
+
+
+def _has_same_inputs(run: RunFolder, planned: Planned) -> bool:
+    """Whether model and data are still those the run was given; true for a run that did not note them."""
+    from launch.fetch import job_environment
+    from rankfold.hub_cache import hub_cache
+    from rankfold.lock import lock_recipe, read_lock
+
+    noted = read_lock(run)
+    if not noted:
+        return True
+    try:
+        _, entries = lock_recipe(planned.loaded.recipe, hub_cache(job_environment(planned)))
+    except UserError:
+        # Something is gone; the checks of the new run say what.
+        return False
+    return entries == noted
 
 
 def _created(run: RunFolder) -> tuple[str, str]:

@@ -1,48 +1,120 @@
-"""How a Slurm job is: what its own files say, put right by what squeue says."""
+"""How a job on Slurm is: squeue first, then accounting, then what its own files say."""
 
 from __future__ import annotations
 
+import pwd
 import re
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from launch.slurm import QueuedJob
+from launch.plan import PlannedJob
+from launch.queue_reasons import NEVER, reason_words
+from launch.slurm import AccountedJob, QueuedJob, accounted_attempts, queued_jobs
 from launch.states import FINAL, JobState
+from rankfold.errors import OperationalError
 from rankfold.run_folder import RunFolder
 
-WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "RESIZING", "SUSPENDED")
-AT_WORK = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED")
+WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "SUSPENDED")
+AT_WORK = ("RUNNING", "COMPLETING", "RESIZING", "STAGE_OUT", "SIGNALING", "STOPPED")
+STATE_WORDS = {
+    "FAILED": "its batch script ended with an error",
+    "TIMEOUT": "its time limit was over",
+    "OUT_OF_MEMORY": "it used more memory than it had asked for",
+    "NODE_FAIL": "a node failed",
+    "BOOT_FAIL": "a node did not start",
+    "PREEMPTED": "another job took its nodes",
+    "DEADLINE": "its deadline had passed",
+    "REVOKED": "it was moved to another cluster",
+}
 SRUN_ERROR = re.compile(r"^srun: error: (\S+: tasks? .*)$", re.MULTILINE)
 """`srun: error: node2: task 1: Killed`: the first such line names the rank that ended the others."""
 
 
+@dataclass(frozen=True)
+class SlurmAnswers:
+    """What Slurm said of the jobs that were asked for.
+
+    Attributes:
+        silent: Why there is no answer, where Slurm gives none: then files are all there is.
+    """
+
+    queued: Mapping[str, QueuedJob] = field(default_factory=dict)
+    accounted: Mapping[str, AccountedJob] = field(default_factory=dict)
+    silent: str | None = None
+
+
+def ask_slurm(job_ids: Iterable[str]) -> SlurmAnswers:
+    """Ask squeue, and accounting for what squeue has forgotten."""
+    wanted = set(job_ids)
+    try:
+        queued = queued_jobs(wanted)
+    except OperationalError as error:
+        return SlurmAnswers(silent=error.message)
+    attempts = accounted_attempts(wanted - queued.keys())
+    return SlurmAnswers(queued, {job_id: known[-1] for job_id, known in attempts.items()})
+
+
 def join(
-    run: RunFolder, own: JobState, slurm_id: str, queued: QueuedJob | None
-) -> tuple[JobState, str | None]:
-    """How a submitted job is, and what it waits for.
+    run: RunFolder, job: PlannedJob, own: JobState, slurm_id: str, answers: SlurmAnswers
+) -> tuple[JobState, QueuedJob | None]:
+    """How a submitted job is, and what the queue says of it while it waits or runs.
 
     Args:
-        own: What the job wrote last, read after squeue was asked, so newer.
-        queued: What squeue says, None where it does not know the job any more.
+        own: What was written of the job last, read after Slurm was asked, so newer.
     """
-    if own.state in FINAL:
+    queued = answers.queued.get(slurm_id)
+    state = queued.state if queued else None
+    if own.state in FINAL or answers.silent is not None:
+        # A job that has written its end may stay in the queue for a moment.
         return own, None
     if queued is None:
-        if own.state == "running":
-            return _failed(run, own, slurm_id, "left Slurm's queue without finishing"), None
-        return replace(own, state="cancelled", error="left Slurm's queue without starting"), None
-    if queued.state in WAITING:
-        return replace(own, state="pending"), queued.reason
-    if queued.state in AT_WORK:
-        return replace(own, state="running"), None
-    if queued.state == "COMPLETED":
+        ended = _forgotten(own, answers.accounted.get(slurm_id))
+        return _with_srun_error(run, job, ended, slurm_id), None
+    if state in WAITING:
+        return replace(own, state="pending"), queued
+    if state in AT_WORK:
+        return replace(own, state="running"), queued
+    ended = _ended(own, queued.state, queued.reason)
+    return _with_srun_error(run, job, ended, slurm_id), None
+
+
+def batch_text(run: RunFolder, job: PlannedJob, slurm_id: str) -> str:
+    """What a job's batch script wrote over all its attempts: setup lines, srun's and Slurm's errors."""
+    file = run.output(job.array or job.name, slurm_id)
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+
+def user_name(number: int) -> str:
+    """A user's name by number, or the number where this machine does not know it."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def _forgotten(own: JobState, known: AccountedJob | None) -> JobState:
+    """A job that squeue does not know any more."""
+    if known is not None and known.state not in (*WAITING, *AT_WORK):
+        by = None if known.cancelled_by is None else user_name(known.cancelled_by)
+        return _ended(own, known.state, by=by)
+    if own.state == "running":
+        return replace(own, state="failed", error="left Slurm's queue without finishing")
+    return replace(own, state="cancelled", error="left Slurm's queue without starting")
+
+
+def _ended(own: JobState, state: str, reason: str = "", by: str | None = None) -> JobState:
+    if state == "COMPLETED":
         # The file that says so is written before the job ends, but a network file system may lag.
-        return replace(own, state="completed"), None
-    if queued.state == "CANCELLED":
-        return replace(own, state="cancelled"), None
-    return _failed(run, own, slurm_id, f"Slurm says {queued.state}"), None
+        return replace(own, state="completed")
+    if state == "CANCELLED":
+        cancelled = f"cancelled with scancel{f' by {by}' if by else ''}"
+        return replace(own, state="cancelled", error=reason_words(NEVER) if reason == NEVER else cancelled)
+    words = STATE_WORDS.get(state)
+    return replace(own, state="failed", error=f"Slurm says {state}{f': {words}' if words else ''}")
 
 
-def _failed(run: RunFolder, own: JobState, slurm_id: str, reason: str) -> JobState:
-    output = run.submitit(own.job) / f"{slurm_id}_0_log.out"
-    found = SRUN_ERROR.search(output.read_text(errors="replace")) if output.is_file() else None
-    return replace(own, state="failed", error=f"{reason}; srun: {found[1]}" if found else reason)
+def _with_srun_error(run: RunFolder, job: PlannedJob, ended: JobState, slurm_id: str) -> JobState:
+    if ended.state != "failed":
+        return ended
+    found = SRUN_ERROR.search(batch_text(run, job, slurm_id))
+    return replace(ended, error=f"{ended.error}; srun: {found[1]}") if found else ended

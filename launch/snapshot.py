@@ -13,10 +13,13 @@ from pathlib import Path
 
 from launch.machine import gpu_names
 from rankfold import atomic
+from rankfold.redact import redact
 from rankfold.run_folder import RunFolder
 
 MAX_FILE_BYTES = 1_000_000
 MAX_TOTAL_BYTES = 20_000_000
+GIT_LOOKS_AT = 8000
+"""Bytes in which git looks for a zero to tell what is no text (its buffer_is_binary)."""
 SECRET_NAMES = (".env*", "*.pem", "*.key", "*.p12", "id_*", ".netrc", "*credential*", "*secret*", "*token")
 """Files that are likely to hold a secret: listed, never copied."""
 
@@ -58,13 +61,18 @@ def read_code(start: Path) -> Code:
 
 
 def write_code(run: RunFolder, code: Code) -> None:
-    """Write revision, uncommitted changes and the small files that git does not know yet."""
+    """Write revision, uncommitted changes and the small files that git does not know yet.
+
+    What looks like a secret is taken out of both, and where it was is said.
+    """
     if code.root is None:
         atomic.write_json(run.git, {"revision": None})
         return
-    atomic.write_json(run.git, {"revision": code.revision, "branch": code.branch, "dirty": code.dirty})
+    diff, redacted = _redacted(code.diff)
+    facts = {"revision": code.revision, "branch": code.branch, "dirty": code.dirty}
+    atomic.write_json(run.git, facts | ({"redacted_lines": redacted} if redacted else {}))
     if code.diff:
-        atomic.write_bytes(run.git_diff, code.diff)
+        atomic.write_bytes(run.git_diff, diff)
     if code.untracked:
         atomic.write_json(run.untracked_list, _copy_untracked(code.root, code.untracked, run.untracked))
 
@@ -88,7 +96,7 @@ def write_environment(run: RunFolder) -> None:
 
 
 def _copy_untracked(root: Path, names: tuple[str, ...], target: Path) -> list[dict[str, object]]:
-    """Copy what is small and no secret; say of each file whether it was copied, or why not."""
+    """Copy what is small and no secret; say of each file whether it was copied, or why not all of it."""
     listed: list[dict[str, object]] = []
     total = 0
     for name in names:
@@ -100,10 +108,21 @@ def _copy_untracked(root: Path, names: tuple[str, ...], target: Path) -> list[di
         reason = _why_not(Path(name).name, size, total)
         if not reason:
             total += size
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target / name)
-        listed.append({"path": name, "bytes": size, "copied": not reason, "reason": reason})
+            content, redacted = _redacted(source.read_bytes())
+            atomic.write_bytes(target / name, content)
+            if redacted:
+                reason = f"copied without what looks like a secret, in {redacted} lines"
+        listed.append({"path": name, "bytes": size, "copied": (target / name).is_file(), "reason": reason})
     return listed
+
+
+def _redacted(content: bytes) -> tuple[bytes, int]:
+    """Text without what looks like a secret, and how many lines had one; what is no text stays as it is."""
+    if b"\0" in content[:GIT_LOOKS_AT]:
+        return content, 0
+    # Every byte survives the way to text and back, whatever the encoding.
+    text, count = redact(content.decode("utf-8", "surrogateescape"))
+    return text.encode("utf-8", "surrogateescape"), count
 
 
 def _why_not(name: str, size: int, total: int) -> str | None:

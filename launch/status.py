@@ -1,14 +1,17 @@
-"""How a run is, from its own files and, for Slurm, from squeue."""
+"""How a run is, from what Slurm answers and from its own files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from launch.attempts import Attempt, Ending, read_attempts
+from launch.batch_output import ended_by_slurm, last_attempt
 from launch.plan import Plan, PlannedJob
-from launch.slurm import QueuedJob, queued_jobs
-from launch.slurm_states import join
+from launch.queue_reasons import NEVER, reason_words
+from launch.slurm import QueuedJob
+from launch.slurm_states import SlurmAnswers, ask_slurm, batch_text, join
 from launch.states import (
     FINAL,
     DriverState,
@@ -21,6 +24,8 @@ from launch.states import (
 )
 from rankfold.errors import UserError
 from rankfold.run_folder import RunFolder
+
+DRIVER_GONE = "the driver is gone"
 
 
 @dataclass(frozen=True)
@@ -37,27 +42,50 @@ class Progress:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How one job is; `log` is the log to look at first."""
+    """How one job is.
+
+    Attributes:
+        array: The array that a shard's job belongs to.
+        ranks_started: In this attempt.
+        nodes: Slurm's list of the nodes it runs or ran on.
+        attempts: Every attempt that began; the last one is open while it runs.
+        reason: Why it waits, in Slurm's words, and `waits_for` in ours.
+        starts: When Slurm expects it to start, ISO 8601 in UTC.
+        limit_seconds_left: Until its time limit.
+        log: The log to look at first.
+    """
 
     job: str
     stage: str
     variant: str | None
+    shard: int | None
+    array: str | None
     state: State
     ranks: int
     ranks_started: int
+    nodes: str | None
     started: str | None
     ended: str | None
     seconds: float | None
     error: str | None
     progress: Progress | None
+    attempts: tuple[Attempt, ...]
     slurm_id: str | None
+    reason: str | None
     waits_for: str | None
+    starts: str | None
+    limit_seconds_left: int | None
     log: str
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How a run is."""
+    """How a run is.
+
+    Attributes:
+        cancelled: Who cancelled it and when, as `launch cancel` wrote it.
+        note: Why this may be out of date.
+    """
 
     run_id: str
     name: str
@@ -67,24 +95,29 @@ class RunStatus:
     error: str | None
     failed_job: str | None
     jobs: tuple[JobStatus, ...]
+    cancelled: dict[str, str] | None = None
+    note: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def read_status(run: RunFolder, queue: Mapping[str, QueuedJob] | None = None) -> RunStatus:
-    """Read how a run is.
+def read_status(run: RunFolder, answers: SlurmAnswers | None = None) -> RunStatus:
+    """Read how a run is; where Slurm gives no answer, from its files alone, with a note.
 
     Args:
-        queue: What squeue says, where it was asked already.
+        answers: What Slurm said, where it was asked already.
 
     Raises:
         UserError: The folder is not a whole run.
-        OperationalError: The run is on Slurm and squeue does not answer.
     """
     plan, identity = _plan(run), read_json(run.run)
+    error = note = None
     if plan.cluster == "slurm":
-        jobs, error = _slurm_jobs(run, plan, queue), None
+        answers = answers or ask_slurm(_ids_to_ask(run, plan))
+        jobs = _slurm_jobs(run, plan, answers)
+        if answers.silent is not None:
+            note = f"Slurm gives no answer, so this is what the run's own files say: {answers.silent}"
     else:
         jobs, error = _local_jobs(run, plan)
     failed = next((job for job in jobs if job.state == "failed"), None)
@@ -93,17 +126,20 @@ def read_status(run: RunFolder, queue: Mapping[str, QueuedJob] | None = None) ->
         name=identity["name"],
         cluster=plan.cluster,
         created=identity["created"],
-        state="failed" if error else _run_state(jobs),
+        state="failed" if error else run_state(jobs),
         error=error or (failed.error if failed else None),
         failed_job=failed.job if failed else None,
         jobs=jobs,
+        cancelled=read_json(run.cancelled),
+        note=note,
     )
 
 
 def read_all(runs: Sequence[RunFolder]) -> list[RunStatus]:
-    """Read how several runs are; squeue is asked at most once."""
-    queue = queued_jobs() if any(_needs_queue(run, _plan(run)) for run in runs) else {}
-    return [read_status(run, queue) for run in runs]
+    """Read how several runs are; Slurm is asked once for all."""
+    ids = [slurm_id for run in runs for slurm_id in _ids_to_ask(run, _plan(run))]
+    answers = ask_slurm(ids)
+    return [read_status(run, answers) for run in runs]
 
 
 def _plan(run: RunFolder) -> Plan:
@@ -113,12 +149,14 @@ def _plan(run: RunFolder) -> Plan:
     return Plan.from_json(value)
 
 
-def _needs_queue(run: RunFolder, plan: Plan) -> bool:
-    states = [read_job_state(run, job.name) for job in plan.jobs]
-    return plan.cluster == "slurm" and any(state is None or state.state not in FINAL for state in states)
+def _ids_to_ask(run: RunFolder, plan: Plan) -> list[str]:
+    """Slurm's ids of the jobs that have not ended, as far as the run knows."""
+    ids: dict[str, str] = (read_json(run.job_ids) or {}) if plan.cluster == "slurm" else {}
+    return [ids[job.name] for job in plan.jobs if job.name in ids and _state_of(run, job).state not in FINAL]
 
 
-def _run_state(jobs: tuple[JobStatus, ...]) -> State:
+def run_state(jobs: Sequence[JobStatus]) -> State:
+    """The state of several jobs together."""
     states = {job.state for job in jobs}
     if "running" in states:
         return "running"
@@ -131,6 +169,12 @@ def _run_state(jobs: tuple[JobStatus, ...]) -> State:
     return "pending" if states == {"pending"} else "running"
 
 
+def names(jobs: Sequence[JobStatus]) -> str:
+    """The names of jobs, or of the first ones where there are many."""
+    told = [job.job for job in jobs]
+    return ", ".join(told) if len(told) < 6 else f"{', '.join(told[:4])} and {len(told) - 4} more"
+
+
 def _local_jobs(run: RunFolder, plan: Plan) -> tuple[tuple[JobStatus, ...], str | None]:
     # The driver is read first: if it ended since, the jobs' files are newer and right.
     driver = read_driver_state(run)
@@ -138,7 +182,7 @@ def _local_jobs(run: RunFolder, plan: Plan) -> tuple[tuple[JobStatus, ...], str 
     jobs = tuple(_job_status(run, job, _state_of(run, job)) for job in plan.jobs)
     if not gone or all(job.state in FINAL for job in jobs):
         return jobs, None
-    error = "the driver is gone"
+    error = DRIVER_GONE
     marked: list[JobStatus] = []
     for job in jobs:
         if job.state == "running":
@@ -157,18 +201,54 @@ def _is_gone(driver: DriverState | None) -> bool:
     return not driver.process.is_alive()
 
 
-def _slurm_jobs(run: RunFolder, plan: Plan, queue: Mapping[str, QueuedJob] | None) -> tuple[JobStatus, ...]:
+def _slurm_jobs(run: RunFolder, plan: Plan, answers: SlurmAnswers) -> tuple[JobStatus, ...]:
     ids: dict[str, str] = read_json(run.job_ids) or {}
-    if queue is None and _needs_queue(run, plan):
-        queue = queued_jobs()
-    jobs = []
+    jobs: dict[str, JobStatus] = {}
     for job in plan.jobs:
-        slurm_id = ids.get(job.name)
-        queued = (queue or {}).get(slurm_id) if slurm_id else None
-        own = _state_of(run, job)
-        state, reason = (own, None) if slurm_id is None else join(run, own, slurm_id, queued)
-        jobs.append(replace(_job_status(run, job, state), slurm_id=slurm_id, waits_for=reason))
-    return tuple(jobs)
+        slurm_id, own = ids.get(job.name), _state_of(run, job)
+        if slurm_id is None:
+            jobs[job.name] = _job_status(run, job, own)
+            continue
+        state, queued = join(run, job, own, slurm_id, answers)
+        jobs[job.name] = _with_queue(
+            run, job, replace(_job_status(run, job, state), slurm_id=slurm_id), queued
+        )
+    return tuple(_with_dependencies(job, jobs, plan.job(job.job).after) for job in jobs.values())
+
+
+def _with_queue(run: RunFolder, planned: PlannedJob, job: JobStatus, queued: QueuedJob | None) -> JobStatus:
+    """Add what only squeue knows."""
+    if queued is None:
+        return job
+    if job.state == "running":
+        return replace(job, nodes=queued.nodes or job.nodes, limit_seconds_left=queued.seconds_left)
+    attempts = job.attempts
+    if attempts and attempts[-1].cause is None and job.slurm_id:
+        # Slurm ended it by itself, and only the next attempt can write that down.
+        ending = ended_by_slurm(last_attempt(batch_text(run, planned, job.slurm_id)))
+        attempts = (*attempts[:-1], attempts[-1].end(ending or Ending("interrupted")))
+    return replace(
+        job,
+        nodes=None,
+        ranks_started=0,
+        attempts=attempts,
+        reason=queued.reason,
+        waits_for=reason_words(queued.reason),
+        starts=queued.starts,
+    )
+
+
+def _with_dependencies(job: JobStatus, jobs: dict[str, JobStatus], after: tuple[str, ...]) -> JobStatus:
+    """Name the jobs that one waits for."""
+    if job.reason not in ("Dependency", NEVER):
+        return job
+    lost = [name for name in after if jobs[name].state in ("failed", "cancelled")]
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        return replace(job, waits_for=f"never starts: {lost[0]}{more} {jobs[lost[0]].state}")
+    missing = [name for name in after if jobs[name].state != "completed"]
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return replace(job, waits_for=f"waits for {missing[0]}{more}") if missing else job
 
 
 def _state_of(run: RunFolder, job: PlannedJob) -> JobState:
@@ -176,23 +256,33 @@ def _state_of(run: RunFolder, job: PlannedJob) -> JobState:
 
 
 def _job_status(run: RunFolder, job: PlannedJob, state: JobState) -> JobStatus:
-    ranks = read_rank_states(run, job.name, job.ranks)
+    attempts = read_attempts(run, job.name)
+    # Files of ranks outlive their attempt until the next one writes them anew.
+    number = attempts[-1].number if attempts else 1
+    ranks = [rank for rank in read_rank_states(run, job.name, job.ranks) if rank.attempt == number]
     failed = sorted((rank for rank in ranks if rank.state == "failed"), key=lambda rank: rank.ended or "")
     progress = read_json(run.progress(job.name))
     return JobStatus(
         job=job.name,
         stage=job.stage,
         variant=job.variant,
+        shard=job.shard,
+        array=job.array,
         state=state.state,
         ranks=job.ranks,
         ranks_started=len(ranks),
+        nodes=attempts[-1].nodes if attempts else None,
         started=state.started,
         ended=state.ended,
         seconds=state.seconds,
         error=state.error,
         progress=None if progress is None else Progress(**{k: progress[k] for k in _PROGRESS_KEYS}),
+        attempts=tuple(attempts),
         slurm_id=None,
+        reason=None,
         waits_for=None,
+        starts=None,
+        limit_seconds_left=None,
         log=str(run.log(job.name, failed[0].rank if failed else 0)),
     )
 

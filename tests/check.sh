@@ -17,6 +17,24 @@ install_chromium() {
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null
 }
 
+# Submitting is tested with a real Slurm, started by slurm/devcluster. Where it cannot be installed, those
+# tests say so and skip (on CI they fail). Nothing is started by installing: policy-rc.d forbids it meanwhile.
+install_slurm() {
+    if type slurmctld slurmdbd munged mariadbd shellcheck >/dev/null 2>&1 || [ "$(id -u)" != 0 ] \
+        || ! command -v apt-get >/dev/null; then
+        return
+    fi
+    local policy=/usr/sbin/policy-rc.d installed=0 ours=
+    if [ ! -e $policy ]; then
+        ours=yes
+        printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy || return
+    fi
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+        slurm-wlm slurmdbd munge mariadb-server shellcheck >/dev/null || installed=$?
+    test -z "$ours" || rm $policy
+    return $installed
+}
+
 # Results must not depend on the Python version: where a second one is at hand, a test compares bytes.
 second_python() {
     local candidate
@@ -39,11 +57,13 @@ install_second_python() {
 }
 
 install_chromium || echo "chromium could not be installed; tests that need a browser will be skipped"
+install_slurm || echo "Slurm could not be installed; tests that need it will be skipped"
 install_second_python || echo "no Python 3.12 beside this one: bytes are compared on one version only"
 step $bin/ruff format --check .
 step $bin/ruff check .
 step $bin/mypy
 step $bin/lint-imports --cache-dir .import_linter_cache
+if command -v shellcheck >/dev/null; then step shellcheck slurm/devcluster tests/check.sh; fi
 # Threads of one process get in the way of the other's: two workers, one thread each.
 export OMP_NUM_THREADS=1
 step $bin/python -m pytest -n 2 --dist worksteal "$@"

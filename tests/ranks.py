@@ -9,6 +9,13 @@ from typing import Any
 
 def on_ranks(world_size: int, target: Callable[..., None], folder: Path, *arguments: Any) -> None:
     """Call `target(*arguments)` on each rank of a process group, in new processes; all must end well."""
+    assert exit_codes(world_size, target, folder, *arguments) == [0] * world_size
+
+
+def exit_codes(
+    world_size: int, target: Callable[..., None], folder: Path, *arguments: Any
+) -> list[int | None]:
+    """Call `target(*arguments)` on each rank, and return how each process ended."""
     # Forking a process whose threads compute can hang the child.
     context = multiprocessing.get_context("spawn")
     ranks = [
@@ -19,7 +26,7 @@ def on_ranks(world_size: int, target: Callable[..., None], folder: Path, *argume
         process.start()
     for process in ranks:
         process.join()
-    assert [process.exitcode for process in ranks] == [0] * world_size
+    return [process.exitcode for process in ranks]
 
 
 def _rank(

@@ -36,15 +36,23 @@ launch plan recipes/quickstart.yaml --cluster slurm --profile mylab
 
 
 def run(chosen: Namespace) -> int:
+    from launch.combinations import combinations
+    from launch.fetch import note_missing
     from launch.plan_text import plan_json, plan_lines
     from launch.planning import plan_recipe
     from launch.runs import runs_folder
 
-    planned = plan_recipe(chosen.recipe, chosen.overrides, cluster=chosen.cluster, profile=chosen.profile)
+    first, *others = combinations(chosen.overrides)
+    planned = note_missing(
+        plan_recipe(chosen.recipe, first.overrides, cluster=chosen.cluster, profile=chosen.profile)
+    )
     folder = runs_folder(chosen.runs_dir)
     if chosen.json:
-        print_json(plan_json(planned, runs_folder=folder))
+        sweep = {"num_runs": 1 + len(others)} if others else {}
+        print_json(plan_json(planned, runs_folder=folder) | sweep)
     else:
+        if others:
+            print(f"{1 + len(others)} runs, one a combination; the first, {first}:")
         print_lines(
             plan_lines(
                 planned,

@@ -19,11 +19,12 @@ def add(commands: Commands) -> None:
         "show how runs are",
         """
 launch status
-launch status latest
+launch status latest --all
 launch status recipes/quickstart.yaml --json
 """,
     )
     add_run(parser, optional=True)
+    parser.add_argument("--all", action="store_true", help="show each shard of a large array")
     add_json(parser)
 
 
@@ -47,5 +48,5 @@ def run(chosen: Namespace) -> int:
     if chosen.json:
         print_json(status.to_json())
     else:
-        print_lines(run_lines(run, status, color=uses_color()))
+        print_lines(run_lines(run, status, color=uses_color(), everything=chosen.all))
     return 0

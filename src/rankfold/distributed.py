@@ -37,7 +37,8 @@ def join(timeout: timedelta) -> None:
         master_listen_fd=None if listening is None else int(listening),
     )
     torch.distributed.init_process_group(
-        "nccl" if torch.cuda.is_available() else "gloo",
+        # Agreeing on the CPU leaves a GPU to its work.
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
         store=store,
         rank=here.rank,
         world_size=here.world_size,
@@ -55,6 +56,19 @@ def barrier() -> None:
     """Wait for every rank, where there are several."""
     if _in_group():
         torch.distributed.barrier()
+
+
+def agree(flags: Sequence[bool]) -> tuple[bool, ...]:
+    """Whether any rank says so, of each flag; every rank calls this, with as many.
+
+    On the CPU where the group can: waiting for a GPU would hold up the steps that lie in its queue.
+    """
+    if not _in_group():
+        return tuple(flags)
+    on_cpu = "cpu:" in torch.distributed.get_backend_config()
+    said = torch.tensor(list(flags), dtype=torch.int32, device="cpu" if on_cpu else device())
+    torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
+    return tuple(map(bool, said.tolist()))
 
 
 def all_gather_bytes(parts: Sequence[bytes]) -> list[list[bytes]]:

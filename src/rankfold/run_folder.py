@@ -150,6 +150,10 @@ class RunFolder:
         """Where submitit keeps its pickles and the output of a job, or of an array of jobs."""
         return self.job(name) / "submitit"
 
+    def output(self, name: str, slurm_id: str, rank: int = 0) -> Path:
+        """What a rank wrote before its log was open; rank 0's file is also the batch script's own."""
+        return self.submitit(name) / f"{slurm_id}_{rank}_log.out"
+
     @property
     def job_ids(self) -> Path:
         """Slurm's ids of the jobs as they were submitted last: JSON, job name → `7`, or `7_2` in an array."""
@@ -177,6 +181,16 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's events of every attempt."""
+        return self.root / "tensorboard"
+
+    @property
+    def tracking(self) -> Path:
+        """The ids that trackers gave to this run: JSON, tracker → id."""
+        return self.root / "tracking.json"
 
     @property
     def model(self) -> Path:

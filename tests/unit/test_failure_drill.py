@@ -90,7 +90,7 @@ def test_each_damage_has_its_own_diagnosis_and_leaves_the_results_alone(
     with pytest.raises(ShardError, match=DAMAGES[damage]) as caught:
         merge(run)
     assert caught.value.where == str(run.shards("fine_tuned"))
-    assert "un the evaluation again" in caught.value.remedy
+    assert "un `launch resume RUN`" in caught.value.remedy
     others = [pattern for other, pattern in DAMAGES.items() if other is not damage]
     assert not any(re.search(pattern, caught.value.message) for pattern in others)
     assert results(run) == before

@@ -10,7 +10,8 @@ import yaml
 from datasets import Dataset
 from tiny_runs import evaluate_all, new_run, results
 
-from rankfold.errors import OperationalError
+from rankfold.errors import OperationalError, StoppedError
+from rankfold.lifeline import Lifeline
 from rankfold.modeling.load import load_tokenizer
 from rankfold.recipe.schema import Recipe
 from rankfold.run_folder import RunFolder
@@ -97,6 +98,27 @@ def test_only_a_missing_unit_is_computed_again_at_whatever_number_of_shards(
     payload.write_bytes(payload.read_bytes()[:-1])
     evaluate_all(run, 3)
     assert predicted == [2, 1]
+    merge(run)
+    assert results(run) == before
+
+
+def test_an_evaluation_that_is_asked_to_stop_ends_its_unit_and_goes_on_with_the_others(
+    run: RunFolder, predicted: list[int]
+) -> None:
+    class AskedInTheFirstBatch(Lifeline):
+        def beat(self) -> None:
+            if predicted:
+                self.ask_to_stop("time limit")
+
+    before = results(run)
+    shutil.rmtree(run.shards("base"))
+    with pytest.raises(StoppedError, match="time limit") as caught:
+        evaluate(run, "base", 0, 1, AskedInTheFirstBatch())
+    assert caught.value.where == "evaluate-base-0"
+    assert [path.name for path in run.shards("base").glob("*.json")] == ["unit-00000.json"]
+    evaluate(run, "base", 0, 1)
+    assert predicted == list(range(len(predicted)))
+    assert len(predicted) > 1
     merge(run)
     assert results(run) == before
 

@@ -1,6 +1,7 @@
 """Data sets on the Hugging Face hub, or in a local folder laid out like one."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from rankfold.data.examples import Answer, QuestionExample
@@ -8,6 +9,7 @@ from rankfold.data.jsonl import field, shorten
 from rankfold.data.result import ReadResult
 from rankfold.data.squad import Question, check_answers
 from rankfold.errors import DataError
+from rankfold.hub_cache import data_repository, find_snapshot, hub_cache, not_fetched
 from rankfold.recipe.schema import HUB_PREFIX, Source
 
 
@@ -15,8 +17,8 @@ def read_hub(source: Source, split: str) -> ReadResult[QuestionExample]:
     """Read one split of a data set with SQuAD's columns: id, question, context, answers.
 
     Raises:
-        DataError: The format is not `squad`, the data set or split is not there or cannot be reached
-            or its columns are others.
+        DataError: The format is not `squad`, the data set has not been fetched, has no such split or
+            other columns.
     """
     if source.format != "squad":
         raise DataError(
@@ -44,12 +46,12 @@ def _load(path: str, split: str) -> Any:
     import datasets
 
     try:
-        return datasets.load_dataset(path.removeprefix(HUB_PREFIX), split=split)
+        return datasets.load_dataset(str(_folder(path)), split=split)
     except OSError as error:
         raise DataError(
-            f"the data set cannot be found or reached: {error}",
+            f"the data set cannot be read: {error}",
             where=path,
-            remedy="Download it where there is a network, or name a local file in `path`.",
+            remedy="Name a data set in a format that `datasets` loads, or a local file in `path`.",
         ) from error
     except ValueError as error:
         raise DataError(
@@ -57,6 +59,24 @@ def _load(path: str, split: str) -> Any:
             where=path,
             remedy="Set `train_split` and `test_split` to splits that the data set has.",
         ) from error
+
+
+def _folder(path: str) -> Path:
+    """The local folder, or the folder of the snapshot in the cache; nothing is downloaded."""
+    folder = Path(path.removeprefix(HUB_PREFIX)).expanduser()
+    if folder.is_dir():
+        return folder
+    repository = data_repository(path)
+    if repository is None:
+        raise DataError(
+            "this is neither a folder nor the id of a data set on the hub",
+            where=path,
+            remedy="Write hub:NAME or hub:NAME@REVISION, with the name that the hub shows.",
+        )
+    snapshot = find_snapshot(repository, hub_cache())
+    if snapshot is None:
+        raise not_fetched(repository, hub_cache())
+    return snapshot.folder
 
 
 def _answers(answers: dict[str, Any], where: str) -> tuple[Answer, ...]:

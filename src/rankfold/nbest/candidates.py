@@ -114,7 +114,7 @@ def _check_windows(records: Records, windows: WindowTable, examples: range) -> N
         raise ShardError(
             f"of {len(windows)} windows, {len(missing)} are missing{_named(missing)} "
             f"and {len(unknown)} are not of this data set{_named(unknown)}",
-            remedy="Run the evaluation again: only what is missing is computed.",
+            remedy="Delete this variant's folder in shards/, then run `launch resume RUN`.",
         )
     index = windows.example_index
     moved = expected[records["example_index"] != index]

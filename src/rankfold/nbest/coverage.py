@@ -175,7 +175,7 @@ def _named(units: Sequence[Unit]) -> str:
 
 def _coverage_error(source: Path | Sequence[Path], problems: Sequence[str]) -> ShardError:
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    again = "un the evaluation again: only what is missing is computed."
+    again = "un `launch resume RUN`: only what is missing is computed."
     only_missing = all(problem.startswith(_MISSING) for problem in problems)
     return ShardError(
         "\n  - ".join([f"{count} in the work units", *problems]),

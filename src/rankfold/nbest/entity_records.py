@@ -75,7 +75,7 @@ def entity_records_from_bytes(payloads: Iterable[bytes]) -> EntityRecords:
             raise ShardError(
                 f"{len(payload)} bytes are not a whole number of {ENTITY_RECORD.itemsize}-byte records",
                 where=f"payload {number}",
-                remedy="Delete this unit's manifest and run the evaluation again.",
+                remedy="Delete this unit's manifest, then run `launch resume RUN`.",
             )
         parts.append(np.frombuffer(payload, dtype=ENTITY_RECORD))
     return np.concatenate(parts)

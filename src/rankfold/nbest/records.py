@@ -70,6 +70,6 @@ def records_from_bytes(payload: bytes, *, where: str) -> Records:
         raise ShardError(
             f"{len(payload)} bytes are not a whole number of {WINDOW_RECORD.itemsize}-byte records",
             where=where,
-            remedy="Delete this unit's manifest and run the evaluation again.",
+            remedy="Delete this unit's manifest, then run `launch resume RUN`.",
         )
     return np.frombuffer(payload, dtype=WINDOW_RECORD)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from rankfold.recipe.conflict import Conflict
 from rankfold.recipe.data_checks import data_conflicts
+from rankfold.recipe.deepspeed_checks import distributed_conflicts
 from rankfold.recipe.entries import listed
 from rankfold.recipe.schema import PACKAGE_PREFIX, Evaluation, Model, Prompt, Recipe, StageResources
 from rankfold.recipe.validation_checks import validation_conflicts
@@ -22,7 +23,7 @@ def conflicts(recipe: Recipe) -> Iterator[Conflict]:
     yield from validation_conflicts(recipe)
     yield from _generation_conflicts(recipe.evaluation)
     yield from _precision_conflicts(recipe)
-    yield from _distributed_conflicts(recipe)
+    yield from distributed_conflicts(recipe, num_ranks(recipe.resources.train))
     for stage, resources in recipe.resources:
         yield from _resource_conflicts(f"resources.{stage}", resources)
     for stage in ("prepare", "evaluate", "merge"):
@@ -134,21 +135,6 @@ def _precision_conflicts(recipe: Recipe) -> Iterator[Conflict]:
         yield Conflict(
             ("train.warmup_steps",),
             f"is {warmup_steps}; write a whole number of steps, or a share of all steps below 1",
-        )
-
-
-def _distributed_conflicts(recipe: Recipe) -> Iterator[Conflict]:
-    distributed, ranks = recipe.distributed, num_ranks(recipe.resources.train)
-    if distributed.strategy == "none" and ranks > 1:
-        yield Conflict(
-            ("distributed.strategy",),
-            f"none means one rank, but resources.train asks for {ranks}; use ddp or zero1, zero2, zero3",
-        )
-    if distributed.deepspeed and not distributed.strategy.startswith("zero"):
-        yield Conflict(
-            ("distributed.deepspeed",),
-            f"is only read with zero1, zero2 or zero3, but strategy is {distributed.strategy}; "
-            "change strategy, or leave deepspeed out",
         )
 
 

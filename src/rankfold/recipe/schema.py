@@ -72,7 +72,7 @@ class Source(Section):
 
     path: str = Field(
         description="A file, relative to the recipe that names it (.gz is read as it is), or "
-        "`hub:NAME` for a data set on the Hugging Face hub."
+        "`hub:NAME` or `hub:NAME@REVISION` for a data set on the Hugging Face hub."
     )
     format: Literal["ccfbdci", "spans", "conll", "squad"] = Field(
         description="`ccfbdci`: JSON lines with `entity_names`. `spans`: JSON lines with `text` and "

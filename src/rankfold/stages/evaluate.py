@@ -7,6 +7,8 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from rankfold.distributed import device
+from rankfold.errors import StoppedError
+from rankfold.lifeline import Lifeline
 from rankfold.modeling.load import load_model, load_tokenizer, load_trained
 from rankfold.modeling.sources import model_folder
 from rankfold.nbest.coverage import is_complete
@@ -18,12 +20,24 @@ from rankfold.stages.inputs import demand, prepared_summary, recipe_and_task, ru
 from rankfold.tasks.base import Task
 
 
-def evaluate(run: RunFolder, variant: str, shard: int, num_shards: int) -> None:
+def evaluate(
+    run: RunFolder, variant: str, shard: int, num_shards: int, lifeline: Lifeline | None = None
+) -> None:
     """Run the model over this shard's work units; those that are there already stay as they are.
+
+    Args:
+        run: The run, prepared and for its own model trained.
+        variant: Which model, one of VARIANTS.
+        shard: Which of the `num_shards` shards.
+        num_shards: How many there are.
+        lifeline: Hears of every batch, and says when to stop.
 
     Raises:
         NumericalError: The model gave NaN or infinity; names the window or text and the shard.
+        StoppedError: This rank was asked to stop; the work units done so far stay.
     """
+    lifeline = lifeline or Lifeline()
+    lifeline.beat()
     demand(run.prepare_summary, "prepare")
     recipe, task = recipe_and_task(run)
     name = job_name("evaluate", variant, shard)
@@ -36,8 +50,16 @@ def evaluate(run: RunFolder, variant: str, shard: int, num_shards: int) -> None:
         return
     tokenizer = load_tokenizer(run.prepared.tokenizer)
     model = _model(run, recipe, task, variant)
-    done = _Counter(Progress(run.progress(name), "evaluate", task.unit_name, sum(map(_size, missing))))
-    for unit in missing:
+    progress = Progress(run.progress(name), "evaluate", task.unit_name, sum(map(_size, missing)))
+    done = _Counter(progress, lifeline)
+    for number, unit in enumerate(missing):
+        if lifeline.stop_reason is not None:
+            raise StoppedError(
+                f"stopped as asked ({lifeline.stop_reason}): {len(missing) - number} of {len(units)} work "
+                "units are left",
+                where=name,
+                remedy="The evaluation goes on with those.",
+            )
         payload = task.predict(
             model,
             tokenizer,
@@ -67,12 +89,14 @@ def _size(unit: Unit) -> int:
 
 
 class _Counter:
-    """Adds up the rows done and passes the sum on."""
+    """Adds up the rows done and passes the sum on; each batch is a sign of life."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, lifeline: Lifeline) -> None:
         self._progress = progress
+        self._lifeline = lifeline
         self._done = 0
 
     def add(self, rows: int) -> None:
+        self._lifeline.beat()
         self._done += rows
         self._progress.update(self._done)

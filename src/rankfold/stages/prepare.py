@@ -11,6 +11,7 @@ from rankfold.data.examples import Example
 from rankfold.data.splits import Splits, read_splits
 from rankfold.data.store import write_examples
 from rankfold.fingerprints import folder_sha256
+from rankfold.lock import check_unchanged
 from rankfold.modeling.load import load_tokenizer
 from rankfold.modeling.sources import model_folder
 from rankfold.recipe.schema import Recipe
@@ -23,12 +24,13 @@ def prepare(run: RunFolder) -> None:
     """Read, divide and tokenise the data, once, for every later stage.
 
     Raises:
-        DataError: The data is missing, broken, empty or does not fit max_length.
+        DataError: The data is missing, broken, empty, does not fit max_length, or changed since submission.
         ModelError: The model cannot be found.
     """
     if run.prepare_summary.is_file():
         print("prepare was done before: nothing to do")
         return
+    check_unchanged(run)
     recipe, task = recipe_and_task(run)
     folder = model_folder(recipe.model)
     tokenizer = load_tokenizer(folder)

@@ -6,7 +6,10 @@ from datasets import Dataset
 
 from rankfold import atomic
 from rankfold.data.store import iterate_stored
+from rankfold.distributed import leave
+from rankfold.errors import StoppedError
 from rankfold.fingerprints import folder_sha256
+from rankfold.lifeline import Lifeline
 from rankfold.modeling.load import load_tokenizer
 from rankfold.modeling.sources import model_folder
 from rankfold.ranks import ranks
@@ -17,14 +20,22 @@ from rankfold.training.fine_tune import fine_tune
 from rankfold.training.validation import ValidationSet
 
 
-def train(run: RunFolder) -> None:
+def train(run: RunFolder, lifeline: Lifeline | None = None) -> None:
     """Fine-tune on every rank of the job and save the model or adapter.
+
+    Args:
+        run: The run, prepared.
+        lifeline: Hears that training gets on, and says when to stop.
 
     Raises:
         ModelError: The model does not fit the task or the adapter.
         NumericalError: The loss is no longer a number.
         OperationalError: The ranks do not see each other, or the saved model is not whole.
+        OSError: There is no room for a checkpoint or the model.
+        StoppedError: A rank was asked to stop; training goes on from a checkpoint of its last step.
     """
+    lifeline = lifeline or Lifeline()
+    lifeline.beat()
     if run.train_summary.is_file() and run.model.is_dir():
         print("train was done before: nothing to do")
         return
@@ -33,17 +44,24 @@ def train(run: RunFolder) -> None:
     # What the data decides is decided by the test set, during training too.
     recipe = task.settle(recipe, iterate_stored(run.prepared.examples("test"), task.example_type))
     here = ranks()
-    summary = fine_tune(
-        run,
-        recipe,
-        task,
-        base=model_folder(recipe.model),
-        tokenizer=load_tokenizer(run.prepared.tokenizer),
-        features=Dataset.load_from_disk(str(run.prepared.features("train"))),
-        world_size=here.world_size,
-        labels=labels,
-        validation=_validation_set(run, task) if recipe.train.eval_strategy != "no" else None,
-    )
+    try:
+        summary = fine_tune(
+            run,
+            recipe,
+            task,
+            base=model_folder(recipe.model),
+            tokenizer=load_tokenizer(run.prepared.tokenizer),
+            features=Dataset.load_from_disk(str(run.prepared.features("train"))),
+            world_size=here.world_size,
+            labels=labels,
+            validation=_validation_set(run, task) if recipe.train.eval_strategy != "no" else None,
+            lifeline=lifeline,
+        )
+    except StoppedError:
+        # All ranks stop together; after any other error the rest may still be in a collective.
+        leave()
+        raise
+    leave()
     if here.is_main:
         atomic.write_json(run.train_summary, summary | {"model_sha256": folder_sha256(run.model)})
 

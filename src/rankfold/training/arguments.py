@@ -1,14 +1,15 @@
 """A recipe's training settings as transformers' TrainingArguments."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainingArguments
 
+from rankfold.recipe.deepspeed import deepspeed_configuration
 from rankfold.recipe.schema import Recipe, Train
 from rankfold.recipe.steps import evaluation_steps
-from rankfold.training.deepspeed import deepspeed_configuration
 
 PASSED_AS_THEY_ARE = (
     "bf16",
@@ -25,7 +26,6 @@ PASSED_AS_THEY_ARE = (
     "num_train_epochs",
     "optim",
     "per_device_train_batch_size",
-    "save_total_limit",
     "train_sampling_strategy",
     "warmup_steps",
     "weight_decay",
@@ -44,8 +44,12 @@ HANDLED_ELSEWHERE = {
     "head_learning_rate": "FineTuningTrainer.create_optimizer",
     "max_steps": "below: TrainingArguments wants -1 for none",
     "metric_for_best_model": "below: the task's own where empty",
+    "save_total_limit": "FineTuningTrainer: which checkpoints stay",
     "save_steps": "below: the best model must have been saved; and fine_tune: SaveStepsCallback",
 }
+
+COLLECTIVE_MARGIN_S = 300
+"""Ranks are not silent from the same moment on; five minutes are more than a checkpoint should take."""
 
 _METRIC_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
 """Schedules that follow a metric and, left alone, take it for a loss."""
@@ -81,6 +85,7 @@ def training_arguments(
         use_cpu=not torch.cuda.is_available(),
         # Pinned memory speeds copies to a GPU; without one it only warns.
         dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_timeout=int(collective_timeout(recipe).total_seconds()),
         # The collators choose what a model needs.
         remove_unused_columns=False,
         # With an adapter every trainable weight is used in every step.
@@ -92,6 +97,11 @@ def training_arguments(
         **{name: getattr(train, name) for name in PASSED_AS_THEY_ARE},
         **_renamed(train),
     )
+
+
+def collective_timeout(recipe: Recipe) -> timedelta:
+    """Longest time of a collective: longer than a rank may stay silent, so that its stacks come first."""
+    return timedelta(minutes=recipe.distributed.timeout_min, seconds=COLLECTIVE_MARGIN_S)
 
 
 def _renamed(train: Train) -> dict[str, Any]:

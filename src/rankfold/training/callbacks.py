@@ -1,17 +1,15 @@
 """What goes along with a training run: its progress and more occasions to save."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rankfold.errors import NumericalError
 from rankfold.progress import Progress
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Writes progress for the run's watchers and refuses to go on from a loss that is not a number."""
+    """Writes progress for the run's watchers."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -36,12 +34,6 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         loss = (logs or {}).get("loss")
         if loss is None:
             return
-        if not math.isfinite(loss):
-            raise NumericalError(
-                f"the training loss is {loss}",
-                where=f"step {state.global_step}",
-                remedy="Lower train.learning_rate, or train in bf16 or float32 rather than fp16.",
-            )
         self._loss = float(loss)
         if state.is_world_process_zero:
             rate = (logs or {}).get("learning_rate", 0.0)
@@ -72,21 +64,12 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
 
 
 class SaveStepsCallback(TrainerCallback):  # type: ignore[misc]
-    """Saves every so many steps, also where the Trainer itself saves with its evaluations.
-
-    At the end of an epoch only after its evaluation, which a run that went on from there would leave out.
-    """
+    """Saves every so many steps, also where the Trainer itself saves with its evaluations."""
 
     def __init__(self, save_steps: int) -> None:
         self._save_steps = save_steps
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if state.global_step % self._save_steps == 0 and not float(state.epoch).is_integer():
-            control.should_save = True
-
-    def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.global_step % self._save_steps == 0:

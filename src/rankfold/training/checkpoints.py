@@ -1,49 +1,135 @@
-"""Checkpoints that are whole, and which of them to go on from."""
+"""Writing checkpoints so that they are whole or not there, and finding the one to go on from."""
 
+import errno
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
-from rankfold import atomic
-from rankfold.distributed import barrier
+from rankfold import atomic, checkpoints
+from rankfold.checkpoints import Marker
+from rankfold.distributed import all_gather_bytes, barrier
+from rankfold.errors import UserError
+from rankfold.ranks import ranks
 
-COMPLETE_MARKER = "COMPLETE"
-
-
-class CompleteMarkerCallback(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint as complete once every rank has written its part."""
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        barrier()
-        if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            atomic.write_text(folder / COMPLETE_MARKER, f"{state.global_step}\n")
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+GIB = 1 << 30
 
 
-def newest_complete_checkpoint(checkpoints: Path) -> Path | None:
-    """Return the newest checkpoint to go on from; one without its marker is passed over, and said.
+@contextmanager
+def written_whole(checkpoint: Path, *, step: int) -> Iterator[None]:
+    """Mark a checkpoint once every rank has written its part in this block; every rank goes through it.
 
-    One at which training ended, at its last step or early, is passed over too: the Trainer would train a
-    step too many from it.
+    Raises:
+        OSError: There is no room, as `nothing_half_written` says.
     """
-    found = []
-    for folder in checkpoints.glob("checkpoint-*"):
-        number = folder.name.removeprefix("checkpoint-")
-        if not number.isdecimal():
-            continue
-        if not (folder / COMPLETE_MARKER).is_file():
-            print(f"passing over {folder.name}: it was not written completely", flush=True)
-        elif not _ended(folder):
-            found.append((int(number), folder))
-    return max(found)[1] if found else None
+    here = ranks()
+    with nothing_half_written(checkpoint):
+        yield
+        barrier()
+        # What a node wrote only that node can force to disk.
+        atomic.flush(checkpoint)
+        barrier()
+        if here.is_main:
+            checkpoints.write_marker(checkpoint, Marker(step, here.world_size))
+    # None goes on before the marker is there: the first to end may have the scheduler end the others.
+    barrier()
 
 
-def _ended(checkpoint: Path) -> bool:
+@contextmanager
+def nothing_half_written(folder: Path) -> Iterator[None]:
+    """Remove a folder that could not be written to its end, and say so where the disk is full.
+
+    torch reports a full disk as a RuntimeError about positions in a stream, safetensors as an error of its
+    own; here it is an OSError.
+
+    Raises:
+        OSError: ENOSPC or EDQUOT; names the folder, how much of it was written, and what is free.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _why_no_more_fits(folder.parent, error)
+        written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        shutil.rmtree(folder, ignore_errors=True)
+        if number is None:
+            raise
+        raise OSError(number, _no_space(folder, number, written)) from error
+
+
+def resume_point(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint, if any, and remove those that are not whole.
+
+    Every rank calls this and gets what rank 0 sees; on a shared file system others may see less.
+
+    Raises:
+        UserError: The checkpoint was written by another number of ranks.
+    """
+    here = ranks()
+    found = [json.dumps(asdict(marker)).encode() for marker in _newest(folder)] if here.is_main else []
+    for content in all_gather_bytes(found)[0]:
+        marker = Marker(**json.loads(content))
+        if marker.world_size != here.world_size:
+            raise _other_world_size(folder, marker, here.world_size)
+        return checkpoints.checkpoint_folder(folder, marker.step)
+    return None
+
+
+def has_ended(checkpoint: Path) -> bool:
+    """Whether training ended with this checkpoint, at its last step or early."""
     state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     ended: bool = state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]
     return ended
+
+
+def _newest(folder: Path) -> Iterator[Marker]:
+    """The marker of the newest whole checkpoint; what is not whole goes, and that is said."""
+    for step in checkpoints.incomplete_steps(folder):
+        broken = checkpoints.checkpoint_folder(folder, step)
+        print(f"removing {broken.name}: it was not written completely", flush=True)
+        checkpoints.remove(broken)
+    for step in checkpoints.complete_steps(folder)[-1:]:
+        print(f"going on from checkpoint-{step}", flush=True)
+        yield checkpoints.read_marker(checkpoints.checkpoint_folder(folder, step))
+
+
+def _other_world_size(folder: Path, marker: Marker, world_size: int) -> UserError:
+    checkpoint, wrote = checkpoints.checkpoint_folder(folder, marker.step), _ranks(marker.world_size)
+    return UserError(
+        f"{checkpoint.name} was written by {wrote}, but this job has {_ranks(world_size)}",
+        where=str(checkpoint),
+        remedy="Every rank's part of the data, the optimizer and the random state is in it: run on "
+        f"{wrote} again, or remove {folder} to train from the start.",
+    )
+
+
+def _ranks(number: int) -> str:
+    return f"{number} rank{'' if number == 1 else 's'}"
+
+
+def _why_no_more_fits(folder: Path, error: BaseException) -> int | None:
+    """ENOSPC or EDQUOT where that is why a folder could not be written, else None."""
+    if isinstance(error, OSError):
+        return error.errno if error.errno in NO_SPACE else None
+    if "os error 28" in str(error):  # safetensors' way to say ENOSPC
+        return errno.ENOSPC
+    try:
+        with TemporaryFile(dir=folder, buffering=0) as probe:
+            probe.write(bytes(1 << 20))
+    except OSError as refused:
+        return refused.errno if refused.errno in NO_SPACE else None
+    return None
+
+
+def _no_space(folder: Path, number: int, written: int) -> str:
+    free = shutil.disk_usage(folder.parent).free / GIB
+    reason = "the quota is used up" if number == errno.EDQUOT else "the disk is full"
+    return (
+        f"{reason}: {folder.name} could not be written in {folder.parent}; {written / GIB:.2f} GiB of it "
+        f"were, and {free:.2f} GiB are free without it"
+    )

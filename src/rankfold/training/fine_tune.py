@@ -17,18 +17,21 @@ from transformers import (
 )
 from transformers.trainer_utils import TrainOutput
 
+from rankfold.distributed import join
 from rankfold.errors import OperationalError
+from rankfold.lifeline import Lifeline
 from rankfold.modeling.adapters import add_adapter, count_parameters
 from rankfold.modeling.load import load_model
 from rankfold.recipe.schema import Recipe, Train
 from rankfold.recipe.steps import global_batch_size
 from rankfold.run_folder import RunFolder, job_name
 from rankfold.tasks.base import Task
-from rankfold.training.arguments import training_arguments
+from rankfold.training.arguments import collective_timeout, training_arguments
 from rankfold.training.callbacks import ProgressCallback, SaveStepsCallback
-from rankfold.training.checkpoints import CompleteMarkerCallback, newest_complete_checkpoint
+from rankfold.training.checkpoints import resume_point
 from rankfold.training.deepspeed import prepare_deepspeed
 from rankfold.training.save import save_model
+from rankfold.training.tracking import TrackingCallback, name_the_run
 from rankfold.training.trainer import FineTuningTrainer
 from rankfold.training.validation import Validation, ValidationSet
 
@@ -44,8 +47,9 @@ def fine_tune(
     world_size: int,
     labels: Sequence[str] = (),
     validation: ValidationSet | None = None,
+    lifeline: Lifeline | None = None,
 ) -> dict[str, Any]:
-    """Train and save; return the summary. Every rank calls this.
+    """Train, from the newest whole checkpoint on, and save; return the summary. Every rank calls this.
 
     Args:
         run: Where checkpoints, progress and the model go.
@@ -57,14 +61,20 @@ def fine_tune(
         world_size: How many ranks the job has.
         labels: The run's labels, as prepare found them.
         validation: What to evaluate along the way; None where the recipe's eval_strategy is no.
+        lifeline: Hears that training gets on, and says when to stop.
 
     Raises:
         ModelError: The model cannot be loaded, or has none of the adapter's layers.
         NumericalError: The loss became NaN or infinite, or an evaluation met either.
         OperationalError: The ranks do not see each other, or the saved model is not whole.
+        OSError: There is no room for a checkpoint or the model.
         RecipeError: The task has no metric of the name `metric_for_best_model`.
+        StoppedError: A rank was asked to stop; a checkpoint of the last step is there.
+        UserError: The checkpoint was written by another number of ranks.
     """
+    lifeline = lifeline or Lifeline()
     arguments = _arguments(run, recipe, task, world_size)
+    checkpoint = resume_point(run.checkpoints)
     set_seed(recipe.seed)
     loaded = load_model(base, recipe.model, task.auto_class, task.model_config(labels))
     uses_cache = getattr(loaded.model.config, "use_cache", False)
@@ -76,13 +86,16 @@ def fine_tune(
         data_collator=lambda rows: task.collate(rows, tokenizer),
         head_learning_rate=recipe.train.head_learning_rate,
         new_parameters=loaded.new_parameters,
+        save_total_limit=recipe.train.save_total_limit,
+        lifeline=lifeline,
         validation=Validation(task, recipe, tokenizer, labels, validation) if validation else None,
         callbacks=_callbacks(run, recipe.train),
     )
     # ProgressCallback says the same in words.
     trainer.remove_callback(PrinterCallback)
-    checkpoint = newest_complete_checkpoint(run.checkpoints)
+    lifeline.beat()
     output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    lifeline.beat()
     # The Trainer turned the cache of keys and values off, but generating wants it.
     loaded.model.config.use_cache = uses_cache
     save_model(trainer, tokenizer, run.model)
@@ -91,6 +104,8 @@ def fine_tune(
 
 def _arguments(run: RunFolder, recipe: Recipe, task: Task[Any], world_size: int) -> TrainingArguments:
     """Start the process group, which ZeRO-3 needs while the model is built."""
+    name_the_run(run)
+    join(collective_timeout(recipe))
     prepare_deepspeed(recipe)
     arguments = training_arguments(
         recipe, output_dir=run.checkpoints, run_id=run.run_id, task_metric=task.metric_for_best_model
@@ -107,7 +122,7 @@ def _callbacks(run: RunFolder, train: Train) -> list[TrainerCallback]:
     callbacks = [
         ProgressCallback(run.progress(job_name("train"))),
         SaveStepsCallback(train.save_steps),
-        CompleteMarkerCallback(),
+        TrackingCallback(run),
     ]
     if train.early_stopping_patience is not None:
         patience, threshold = train.early_stopping_patience, train.early_stopping_threshold
@@ -136,6 +151,7 @@ def _summary(
     return {
         "global_step": output.global_step,
         "train_loss": output.training_loss,
+        # Of all attempts, without steps that an interruption lost.
         "train_runtime_s": output.metrics["train_runtime"],
         "train_samples_per_second": output.metrics["train_samples_per_second"],
         "world_size": arguments.world_size,

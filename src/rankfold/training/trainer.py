@@ -1,31 +1,58 @@
-"""transformers' Trainer with a learning rate for new heads and this project's own evaluation."""
+"""transformers' Trainer with a learning rate for new heads, its own evaluation, and safe points."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
-from transformers import Trainer, TrainerControl
+from torch.utils.data import Sampler
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from rankfold.errors import RecipeError
+from rankfold import checkpoints
+from rankfold.distributed import agree
+from rankfold.errors import NumericalError, RecipeError, StoppedError
+from rankfold.lifeline import Lifeline
+from rankfold.training.checkpoints import has_ended, written_whole
+from rankfold.training.continuation import Continuation
+from rankfold.training.sampler import EpochLengthGroupedSampler
 from rankfold.training.validation import Validation
 
 
 class FineTuningTrainer(Trainer):  # type: ignore[misc]
-    """The Trainer, with `head_learning_rate` for parameters that the model's files did not hold."""
+    """The Trainer, whose training can be stopped after any step and goes on as if it had not been.
+
+    Args:
+        head_learning_rate: For parameters that the model's files did not hold.
+        save_total_limit: Whole checkpoints to keep; the Trainer's own rotation counts broken ones too.
+        lifeline: Says when to stop.
+    """
 
     def __init__(
         self,
         *,
         head_learning_rate: float | None,
         new_parameters: frozenset[str],
+        save_total_limit: int,
         validation: Validation | None = None,
+        lifeline: Lifeline | None = None,
         **options: Any,
     ):
         # The Trainer only wants to know that there is a data set where it is to evaluate.
         super().__init__(eval_dataset=validation.set.features if validation else None, **options)
         self._head_learning_rate = head_learning_rate
         self._new_parameters = new_parameters
+        self._save_total_limit = save_total_limit
         self._validation = validation
+        self._lifeline = lifeline or Lifeline()
+        self._checkpoint: Path | None = None
+        self._earlier = Continuation()
+        self._started = time.monotonic()
+        self._last_step = 0
+        self._save_is_due = False
+        self._stops = False
+        self.add_callback(_TakeUp(self))
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> Optimizer:
         """Build the Trainer's optimizer, then give the new head groups of its own."""
@@ -39,6 +66,94 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
             split_groups(optimizer, head, self._head_learning_rate)
         return optimizer
 
+    def train(self, resume_from_checkpoint: str | None = None, **options: Any) -> Any:
+        """Train, from a checkpoint on where one is given.
+
+        Raises:
+            NumericalError: The loss, or a logit of an evaluation, is no longer a number.
+            OSError: A checkpoint cannot be written; it is removed again.
+            StoppedError: A rank was asked to stop; a checkpoint of the last step is there.
+        """
+        self._checkpoint = Path(resume_from_checkpoint) if resume_from_checkpoint else None
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
+
+    def take_up(self) -> None:
+        """Set what the Trainer, about to begin, has not set from the checkpoint."""
+        self._started = time.monotonic()
+        if self._checkpoint is not None:
+            self._earlier = Continuation.read(self._checkpoint, self.args.process_index)
+            self._earlier.restore(self)
+            self.control.should_training_stop = has_ended(self._checkpoint)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+        sampler: Sampler[int] | None = super()._get_train_sampler(train_dataset)
+        if isinstance(sampler, LengthGroupedSampler):
+            return EpochLengthGroupedSampler(sampler.batch_size, sampler.lengths, self.args.data_seed)
+        return sampler
+
+    def _run_epoch(self, **options: Any) -> None:
+        # From a checkpoint at which training had ended the Trainer would make a step more.
+        if not self.control.should_training_stop:
+            super()._run_epoch(**options)
+
+    def _maybe_log_save_evaluate(self, *arguments: Any, **options: Any) -> None:
+        """Log, evaluate and save where it is time to; then stop if any rank was asked to.
+
+        The Trainer calls this after every step, and at the end of an epoch again, which evaluates epochs.
+        Only then is an epoch's last step saved: a run that goes on from there would not evaluate it.
+        """
+        again = self.state.global_step == self._last_step
+        self._last_step = self.state.global_step
+        if not again:
+            self._meet()
+        ended = self.control.should_training_stop or float(self.state.epoch).is_integer()
+        comes_again = ended and not again
+        due = self.control.should_save or self._save_is_due or self._stops
+        self.control.should_save, self._save_is_due = due and not comes_again, due and comes_again
+        super()._maybe_log_save_evaluate(*arguments, **options)
+        self._lifeline.beat()
+        if self._stops and not comes_again:
+            raise StoppedError(
+                f"stopped as asked ({self._lifeline.stop_reason or 'another rank was asked to stop'})",
+                where=f"step {self.state.global_step}",
+                remedy="Training goes on from the checkpoint of this step.",
+            )
+
+    def _meet(self) -> None:
+        """Say to all ranks, and hear from them, whether to stop and whether a loss is no number.
+
+        Each rank decides by what all say, so that none waits for one that has left. Looking at the loss waits
+        for the GPU once a step; looking seldom would let a checkpoint be written of a model that is lost.
+        """
+        self._lifeline.beat()
+        is_finite = bool(torch.isfinite(self._tr_loss))
+        self._stops, broken = agree([self._lifeline.stop_reason is not None, not is_finite])
+        if broken:
+            raise NumericalError(
+                f"the training loss is {float(self._tr_loss)}"
+                if not is_finite
+                else "the training loss of another rank is not finite",
+                where=f"step {self.state.global_step}",
+                remedy="Lower train.learning_rate, or train in bf16 or float32 rather than fp16.",
+            )
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        step = self.state.global_step
+        folder = Path(self.args.output_dir)
+        checkpoint = checkpoints.checkpoint_folder(folder, step)
+        self._lifeline.beat()
+        with written_whole(checkpoint, step=step):
+            super()._save_checkpoint(model, trial)
+            now = Continuation.of(self, started=self._started, earlier=self._earlier)
+            now.write(checkpoint, self.args.process_index)
+        if self.state.is_world_process_zero:
+            best = self.state.best_global_step if self.args.load_best_model_at_end else None
+            checkpoints.prune(folder, keep=self._save_total_limit, best=best)
+
+    def _finalize_training(self, trial: Any, num_train_samples: float, start_time: float) -> Any:
+        # The time of all attempts, as steps and loss are those of all.
+        return super()._finalize_training(trial, num_train_samples, start_time - self._earlier.seconds)
+
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
@@ -50,7 +165,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         """
         if self._validation is None or eval_dataset is not None:
             raise ValueError("this trainer evaluates its own validation set, and has to be given one")
-        found = self._validation.metrics(self.model)
+        found = self._validation.metrics(self.model, self._lifeline)
         wanted = self.args.metric_for_best_model
         if wanted not in found:
             raise RecipeError(
@@ -63,6 +178,18 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         handler = self.callback_handler
         self.control: TrainerControl = handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+
+class _TakeUp(TrainerCallback):  # type: ignore[misc]
+    """Nothing else is called after the Trainer has set its sums to zero and before its first epoch."""
+
+    def __init__(self, trainer: FineTuningTrainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._trainer.take_up()
 
 
 def split_groups(optimizer: Optimizer, head: set[int], head_learning_rate: float) -> None:

@@ -14,6 +14,8 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from rankfold.data.examples import Example
 from rankfold.distributed import all_gather_bytes
+from rankfold.errors import NumericalError
+from rankfold.lifeline import Lifeline
 from rankfold.nbest.units import Unit, plan_units, units_of_shard
 from rankfold.ranks import ranks
 from rankfold.recipe.schema import Recipe
@@ -42,33 +44,36 @@ class Validation:
     labels: Sequence[str]
     set: ValidationSet
 
-    def metrics(self, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+    def metrics(self, model: PreTrainedModel | PeftModel, lifeline: Lifeline) -> dict[str, float]:
         """Return the task's metrics that are plain numbers; every rank calls this and gets the same.
 
         The model and the random state are left as they were.
 
         Raises:
-            NumericalError: The model gave NaN or infinity; names the window or text and the rank.
+            NumericalError: The model gave NaN or infinity, on every rank; names the window or text and the
+                rank that met it.
         """
         units = plan_units(len(self.set.features), self.recipe.evaluation.unit_size)
         with lent_for_inference(model) as lent:
-            payloads = self._payloads(lent, units)
+            payloads = self._payloads(lent, units, lifeline)
         scores = json.dumps(self._scores(payloads)).encode() if ranks().is_main else b""
         # From one rank to all, so that they agree on the best checkpoint and on when to stop.
         agreed: dict[str, float] = json.loads(all_gather_bytes([scores])[0][0])
         return agreed
 
-    def _payloads(self, model: PreTrainedModel, units: Sequence[Unit]) -> list[bytes]:
+    def _payloads(self, model: PreTrainedModel, units: Sequence[Unit], lifeline: Lifeline) -> list[bytes]:
         """Every unit's records, in the order of the units, each computed by one rank."""
         if is_deepspeed_zero3_enabled():
             # Every pass gathers parameters from all ranks, so all ranks must make the same passes.
-            return [self._predict(model, unit) for unit in units]
+            return [self._predict(model, unit, lifeline) for unit in units]
         here = ranks()
-        mine = [self._predict(model, unit) for unit in units_of_shard(units, here.rank, here.world_size)]
+        shares = units_of_shard(units, here.rank, here.world_size)
+        with raised_on_every_rank():
+            mine = [self._predict(model, unit, lifeline) for unit in shares]
         gathered = all_gather_bytes(mine)
         return [gathered[unit.index % here.world_size][unit.index // here.world_size] for unit in units]
 
-    def _predict(self, model: PreTrainedModel, unit: Unit) -> bytes:
+    def _predict(self, model: PreTrainedModel, unit: Unit, lifeline: Lifeline) -> bytes:
         return self.task.predict(
             model,
             self.tokenizer,
@@ -76,7 +81,7 @@ class Validation:
             unit,
             self.recipe,
             shard=f"rank {ranks().rank} (validation)",
-            advance=lambda rows: None,
+            advance=lambda rows: lifeline.beat(),
         )
 
     def _scores(self, payloads: Sequence[bytes]) -> dict[str, float]:
@@ -95,6 +100,23 @@ class Validation:
         details = map(json.loads, merged.details.splitlines())
         metrics = self.task.metrics(details, recipe, self.labels)
         return {name: value for name, value in metrics.items() if _is_number(value)}
+
+
+@contextmanager
+def raised_on_every_rank() -> Iterator[None]:
+    """Have every rank raise a NumericalError that one met: the others would wait for its part for ever."""
+    met: NumericalError | None = None
+    try:
+        yield
+    except NumericalError as error:
+        met = error
+    parts = [] if met is None else [text.encode() for text in (met.message, met.where, met.remedy)]
+    found = next((rank for rank in all_gather_bytes(parts) if rank), None)
+    if met is not None:
+        raise met
+    if found is not None:
+        message, where, remedy = (part.decode() for part in found)
+        raise NumericalError(message, where=where, remedy=remedy)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Data sets by hub name: read from a local folder here, since tests have no network."""
+"""Data sets by hub name, read from what was fetched."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fake_hub import fill_cache
 
 from rankfold.data.examples import Answer, QuestionExample
 from rankfold.data.hub import read_hub
@@ -39,12 +40,26 @@ def hub_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     return Source(path=f"hub:{folder}", format="squad")
 
 
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def fetched(cache: Path) -> Source:
+    """A data set that is in the cache; what it holds is up to the test."""
+    fill_cache(cache, "squad", {"train.json": b"[]"}, kind="dataset")
+    return Source(path="hub:squad", format="squad")
+
+
 def loading(rows: list[dict[str, Any]]) -> Any:
-    return lambda name, split: rows
+    return lambda folder, split: rows
 
 
 def failing(error: Exception) -> Any:
-    def load(name: str, split: str) -> None:
+    def load(folder: str, split: str) -> None:
         raise error
 
     return load
@@ -73,13 +88,36 @@ def test_a_split_that_is_not_there_is_named_beside_those_that_are(hub_source: So
     assert message.endswith("  → Set `train_split` and `test_split` to splits that the data set has.")
 
 
-def test_a_hub_that_cannot_be_reached_is_the_users_error_with_a_way_out(
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_data_set_is_read_from_the_cache_at_its_revision(
+    hub_source: Source, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "load_dataset", failing(ConnectionError("offline mode is enabled")))
-    assert error_of(Source(path="hub:squad", format="squad")) == (
-        "hub:squad: the data set cannot be found or reached: offline mode is enabled\n"
-        "  → Download it where there is a network, or name a local file in `path`."
+    files = {file.name: file.read_bytes() for file in Path(hub_source.path.removeprefix("hub:")).iterdir()}
+    folder = fill_cache(cache, "some/squad", files, kind="dataset", revision="v1")
+    fill_cache(cache, "some/squad", {"train.json": b"[]"}, kind="dataset")
+    for revision in ("v1", folder.name):
+        source = Source(path=f"hub:some/squad@{revision}", format="squad")
+        assert read_hub(source, "train").examples == EXAMPLES
+
+
+def test_a_data_set_that_was_not_fetched_names_the_command_that_fetches_it(cache: Path) -> None:
+    assert error_of(Source(path="hub:some/squad@v2", format="squad")) == (
+        f"data.path: the data set some/squad at v2 is not in the cache {cache}, or not all of it\n"
+        "  → Where there is a network run `launch fetch RECIPE` with the same HF_HOME."
+    )
+
+
+def test_what_names_neither_a_folder_nor_a_data_set_is_refused() -> None:
+    message = error_of(Source(path="hub:a/b/c", format="squad"))
+    assert message.startswith("hub:a/b/c: this is neither a folder nor the id of a data set on the hub")
+
+
+def test_a_damaged_data_set_is_the_user_s_error_with_a_way_out(
+    fetched: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "load_dataset", failing(OSError("cannot be opened")))
+    assert error_of(fetched) == (
+        "hub:squad: the data set cannot be read: cannot be opened\n"
+        "  → Name a data set in a format that `datasets` loads, or a local file in `path`."
     )
 
 
@@ -90,18 +128,22 @@ def test_other_formats_are_refused_before_anything_is_loaded() -> None:
     )
 
 
-def test_other_columns_are_an_error_that_names_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_columns_are_an_error_that_names_the_row(
+    fetched: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(datasets, "load_dataset", loading([ROW, {"text": "x", "label": 1}]))
-    assert error_of(Source(path="hub:imdb", format="squad")) == (
-        "hub:imdb, split train, row 1: `id` is missing; the keys here are: `text`, `label`\n"
+    assert error_of(fetched) == (
+        "hub:squad, split train, row 1: `id` is missing; the keys here are: `text`, `label`\n"
         "  → Add `id`, a string, or choose another `format` in the recipe."
     )
 
 
-def test_texts_and_offsets_that_do_not_pair_up_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_and_offsets_that_do_not_pair_up_are_an_error(
+    fetched: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
     unpaired = {**ROW, "answers": {"text": ["Danube"], "answer_start": []}}
     monkeypatch.setattr(datasets, "load_dataset", loading([unpaired]))
-    assert error_of(Source(path="hub:squad", format="squad")) == (
+    assert error_of(fetched) == (
         "hub:squad, split train, row 0, answers: 1 texts, but 0 offsets; "
         'found {"text": ["Danube"], "answer_start": []}\n'
         "  → Give every answer a text and an `answer_start`."

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_hub import fill_cache
 
 from launch.machine import Machine
 from launch.plan import Plan, make_plan
@@ -27,6 +28,19 @@ TWO_CORES = Machine(2)
 
 MakeRecipe = Callable[..., Recipe]
 MakeRun = Callable[..., RunFolder]
+
+
+@pytest.fixture(autouse=True)
+def hub_cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only cache of the hub that a test sees: it holds what the recipes here name; no hub is asked."""
+    cache = tmp_path_factory.mktemp("hub")
+    for model in ("some/model", "some/encoder"):
+        fill_cache(cache, model)
+    for data in ("some/squad", "x"):
+        fill_cache(cache, data, {"train.json": b"{}"}, kind="dataset")
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return cache
 
 
 @pytest.fixture
@@ -63,5 +77,7 @@ def write_run(run: RunFolder, plan: Plan) -> RunFolder:
             "recipe_sha256": "0" * 64,
         },
     )
+    # JSON is YAML.
+    atomic.write_json(run.recipe, {"distributed": {"timeout_min": 30}})
     mark_pending(run, plan)
     return run

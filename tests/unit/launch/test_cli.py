@@ -116,7 +116,7 @@ def test_cancelling_a_run_that_never_started_marks_it(
 ) -> None:
     run = make_run()
     assert main(["cancel", str(run.root)]) == 0
-    assert capsys.readouterr().out == f"{run.run_id} is cancelled\n"
+    assert capsys.readouterr().out.startswith(f"{run.run_id} is cancelled\n  pending: prepare, ")
     assert main(["status", str(run.root)]) == 0
     assert "cancelled" in capsys.readouterr().out
 

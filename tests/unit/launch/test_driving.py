@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+from launch.attempts import read_attempts
 from launch.cancel import cancel_run
 from launch.driving import Driver, MakeTask
 from launch.job import RankJob
@@ -32,12 +33,12 @@ def task_maker(stage: Stage) -> MakeTask:
     """Ranks as in a real run, but for the stage they call."""
 
     def make_task(run: RunFolder, job: PlannedJob, gpus: tuple[str, ...]) -> Callable[[], None]:
-        rank_job = RankJob.of(run, job, gpus=gpus, has_driver=True)
+        rank_job = RankJob.of(run, job, gpus=gpus)
 
         def task() -> None:
             from launch import job as module
 
-            setattr(module, "run_stage", stage)  # noqa: B010 (a fake, in another process)
+            setattr(module, "run_stage", lambda job, lifeline: stage(job))  # noqa: B010 (a fake, in another process)
             rank_job()
 
         return task
@@ -86,7 +87,7 @@ def test_every_job_runs_after_what_it_needs_and_its_ranks_know_their_place(make_
     assert "train completed in" in log
 
 
-def test_a_rank_that_is_killed_ends_the_job_and_is_named(make_run: Any) -> None:
+def test_a_rank_that_is_killed_every_time_ends_the_run_and_is_named(make_run: Any) -> None:
     run = make_run(**TWO_RANKS, **NO_BASELINE)
 
     def stage(job: RankJob) -> None:
@@ -103,6 +104,9 @@ def test_a_rank_that_is_killed_ends_the_job_and_is_named(make_run: Any) -> None:
     train = state_of(run, "train")
     assert train.state == "failed"
     assert str(train.error).startswith("rank 1: was killed by signal 9 (SIGKILL)")
+    assert str(train.error).endswith("3 attempts in a row began at step 0 and got no further")
+    causes = [attempt.cause for attempt in read_attempts(run, "train")]
+    assert causes == ["killed", "killed", "no_progress"]
     assert states(run) == {
         "prepare": "completed",
         "train": "failed",
@@ -117,6 +121,22 @@ def test_a_rank_that_is_killed_ends_the_job_and_is_named(make_run: Any) -> None:
     driver = read_driver_state(run)
     assert driver is not None
     assert str(driver.error).startswith("train: rank 1: was killed")
+
+
+def test_a_rank_that_is_killed_once_is_tried_again_and_the_run_completes(make_run: Any) -> None:
+    run = make_run(**NO_BASELINE)
+
+    def stage(job: RankJob) -> None:
+        import os
+        import signal
+
+        if job.stage == "train" and os.environ["LAUNCH_ATTEMPT"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert drive(run, stage) == 0
+    assert set(states(run).values()) == {"completed"}
+    assert [attempt.cause for attempt in read_attempts(run, "train")] == ["killed", "completed"]
+    assert [attempt.cause for attempt in read_attempts(run, "prepare")] == ["completed"]
 
 
 def test_a_user_s_mistake_is_told_without_a_traceback_and_others_with_one(make_run: Any) -> None:
@@ -148,6 +168,7 @@ def test_a_job_over_its_time_limit_is_ended_and_the_limit_is_named(make_run: Any
     assert drive(run, stage) == 1
     error = "the time limit of 0 min is over; raise resources.prepare.time_limit_min"
     assert state_of(run, "prepare").error == error
+    assert [attempt.cause for attempt in read_attempts(run, "prepare")] == ["time_limit"]
 
 
 def test_shards_run_side_by_side_but_never_more_than_fit(make_run: Any) -> None:
@@ -205,8 +226,6 @@ def test_a_driver_that_was_killed_is_a_failed_run_and_its_ranks_end(make_run: An
     assert str(status.error).startswith("the driver is gone")
     [rank] = read_rank_states(run, "prepare", 1)
     wait_until(lambda: not rank.process.is_alive())
-    assert cancel_run(run)
-    assert read_status(run).state == "cancelled"
 
 
 def wait_until(condition: Callable[[], bool], patience_s: float = 60) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from launch import follow as follow_module
+from launch.attempts import Attempt, Ending
 from launch.cli import main
 from launch.follow import PlainView, follow, live_table
 from launch.plan import Plan
@@ -58,7 +59,7 @@ def test_a_job_that_ran_between_two_looks_is_told_too(make_run: Any) -> None:
 
 def fail(run: RunFolder) -> None:
     state = JobState("train", "train", "pending", 1).begin()
-    RankState(0, Process.this(), "failed", now(), now(), "no room").write(run, "train")
+    RankState(0, Process.this(), "failed", now(), ended=now(), error="no room").write(run, "train")
     atomic.write_text(run.log("train", 0), "".join(f"line {n}\n" for n in range(30)))
     state.end("failed", "rank 0: no room").write(run)
     for job in Plan.from_json(read_json(run.plan)).jobs:
@@ -92,6 +93,49 @@ def test_success_ends_with_the_report(make_run: Any, capsys: pytest.CaptureFixtu
     assert f"report: {run.report_html}" in text
 
 
+def test_a_wait_in_the_queue_and_another_attempt_are_told_once(make_run: Any) -> None:
+    view = PlainView(datetime.now(UTC))
+    pending = read_status(make_run())
+
+    def lines(**changes: Any) -> list[str]:
+        jobs = tuple(replace(j, **changes) if j.job == "train" else j for j in pending.jobs)
+        return [line.partition(" ")[2] for line in view.lines(replace(pending, jobs=jobs))]
+
+    waits = {"reason": "Resources", "waits_for": "next in line"}
+    first = Attempt(1, "7", "node1", now(), 0)
+    assert lines(**waits) == ["train waits: next in line"]
+    assert lines(**waits) == []
+    running = {"state": "running", "started": now()}
+    assert lines(**running, attempts=(first,)) == ["train started, 1 rank"]
+    ended = first.end(Ending("preempted"))
+    assert lines(started=now(), attempts=(ended,), **waits) == [
+        "train stopped after preemption, and will run again"
+    ]
+    second = replace(first, number=2)
+    assert lines(**running, attempts=(ended, second)) == ["train started, 1 rank, attempt 2"]
+
+
+def test_a_large_array_is_one_bar(make_run: Any) -> None:
+    run = make_run(evaluation={"shards": 12, "baseline": False})
+    for shard in range(12):
+        name = f"evaluate-fine_tuned-{shard}"
+        JobState(name, "evaluate", "pending" if shard > 8 else "completed", 1).write(run)
+    text = rendered(run)
+    assert "evaluate-fine_tuned 0-11" in text
+    assert "9 completed, 3 pending" in text
+    assert "evaluate-fine_tuned-3" not in text
+
+
+def rendered(run: RunFolder) -> str:
+    import io
+
+    from rich.console import Console
+
+    output = io.StringIO()
+    Console(file=output, width=120).print(live_table(read_status(run)))
+    return output.getvalue()
+
+
 def test_ctrl_c_leaves_the_run_alone_and_says_how_to_cancel_it(
     make_run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,16 +155,10 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_cancel_it(
 
 
 def test_a_terminal_gets_a_bar_for_each_job(make_run: Any) -> None:
-    import io
-
-    from rich.console import Console
-
     run = make_run()
     fail(run)
-    output = io.StringIO()
-    Console(file=output, width=120).print(live_table(read_status(run)))
-    assert "train" in output.getvalue()
-    assert "failed" in output.getvalue()
+    assert "train" in rendered(run)
+    assert "failed" in rendered(run)
 
 
 def test_the_command_line_follows_a_submitted_run(

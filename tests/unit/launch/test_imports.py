@@ -59,5 +59,5 @@ def test_only_the_job_and_the_debugger_know_the_stages(repository: Path) -> None
                 continue
             if any(name.startswith("rankfold.stages") for name in names):
                 knowing.add(file.name)
-    assert knowing <= {"job.py", "debug.py", "merge.py"}
+    assert knowing <= {"job.py", "debug.py", "merge.py", "resume.py"}
     assert "job.py" in knowing

@@ -1,18 +1,24 @@
 """What a rank does around its stage."""
 
 import os
+import signal
 import subprocess
 import sys
 import types
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from launch import job as job_module
+from launch.attempts import Attempt, read_attempts, write_attempts
 from launch.job import Place, RankJob, redirected_to
-from launch.states import read_job_state, read_json, read_rank_states
-from rankfold.errors import OperationalError
+from launch.states import RankState, read_job_state, read_json, read_rank_states
+from launch.stop_signals import CANCELLED, PREEMPTION, TIME_LIMIT, Reasons
+from rankfold import atomic
+from rankfold.errors import EXIT_INTERRUPTED, OperationalError, StoppedError
+from rankfold.lifeline import Lifeline
 from rankfold.run_folder import RunFolder
 
 
@@ -27,15 +33,23 @@ def test_what_native_code_and_children_print_goes_to_the_log_too(tmp_path: Path)
     assert log.read_text().endswith("more\n")
 
 
-def on_slurm(run: RunFolder, monkeypatch: pytest.MonkeyPatch, stage: Any) -> None:
-    """Run a rank's body as Slurm would: no driver writes the job's state."""
-    monkeypatch.setattr(job_module, "run_stage", stage)
+def run_rank(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, stage: Any, lifeline: Lifeline | None = None
+) -> None:
+    """Run a rank's body around a stage."""
+    monkeypatch.setattr(job_module, "run_stage", lambda job, lifeline: stage(job))
     monkeypatch.setattr(os, "environ", dict(os.environ))
     job = RankJob(str(run.root), "train", "train", None, None, 1, threads=3)
-    job._run_and_tell(Place(rank=0, local_rank=0, world_size=1, hosts=("here",), attempt=1))
+    place = Place(rank=0, local_rank=0, world_size=1, hosts=("here",), attempt=4)
+    job._run_and_tell(place, lifeline or Lifeline())
 
 
-def test_on_slurm_rank_zero_writes_the_state_of_the_job(
+def state_of_rank(run: RunFolder) -> RankState:
+    [state] = read_rank_states(run, "train", 1)
+    return state
+
+
+def test_a_rank_says_how_it_is_and_leaves_the_state_of_the_job_to_others(
     make_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run()
@@ -43,21 +57,24 @@ def test_on_slurm_rank_zero_writes_the_state_of_the_job(
 
     def stage(job: RankJob) -> None:
         seen.update(os.environ)
-        state = read_job_state(run, "train")
-        assert state is not None
-        assert state.state == "running"
+        assert state_of_rank(run).state == "running"
 
-    on_slurm(run, monkeypatch, stage)
-    state = read_job_state(run, "train")
-    assert state is not None
-    assert (state.state, state.ranks) == ("completed", 1)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.delenv("HF_DATASETS_OFFLINE", raising=False)
+    run_rank(run, monkeypatch, stage)
+    state = state_of_rank(run)
+    assert (state.state, state.attempt, state.kind) == ("completed", 4, None)
+    job_state = read_job_state(run, "train")
+    assert job_state is not None
+    assert job_state.state == "pending"
     assert seen["OMP_NUM_THREADS"] == "3"
     assert seen["TOKENIZERS_PARALLELISM"] == "false"
-    meeting = read_json(run.rendezvous("train", 1))
+    assert (seen["HF_HUB_OFFLINE"], seen["HF_DATASETS_OFFLINE"], seen["TRANSFORMERS_OFFLINE"]) == tuple("011")
+    meeting = read_json(run.rendezvous("train", 4))
     assert (seen["MASTER_ADDR"], seen["MASTER_PORT"]) == ("127.0.0.1", str(meeting["port"]))
 
 
-def test_on_slurm_a_rank_that_fails_says_so_for_the_job(
+def test_a_rank_that_fails_says_why_and_with_which_exception(
     make_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run()
@@ -66,12 +83,94 @@ def test_on_slurm_a_rank_that_fails_says_so_for_the_job(
         raise OperationalError("no room")
 
     with pytest.raises(OperationalError):
-        on_slurm(run, monkeypatch, stage)
-    state = read_job_state(run, "train")
-    assert state is not None
-    assert (state.state, state.error) == ("failed", "rank 0: no room")
-    [rank] = read_rank_states(run, "train", 2)
-    assert (rank.state, rank.error) == ("failed", "no room")
+        run_rank(run, monkeypatch, stage)
+    state = state_of_rank(run)
+    assert (state.state, state.error, state.kind) == ("failed", "no room", "OperationalError")
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "reason"),
+    [
+        ("time limit", StoppedError("stopped as asked"), "time limit"),
+        # What fails once the others leave says nothing about the job.
+        ("time limit", RuntimeError("connection closed by peer"), "time limit"),
+        (None, StoppedError("stopped as asked (another rank)"), "stopped as asked (another rank)"),
+    ],
+)
+def test_a_rank_that_was_asked_to_stop_is_interrupted_and_not_failed(
+    make_run: Any, monkeypatch: pytest.MonkeyPatch, asked: str | None, error: Exception, reason: str
+) -> None:
+    run, lifeline = make_run(), Lifeline()
+
+    def stage(job: RankJob) -> None:
+        if asked:
+            lifeline.ask_to_stop(asked)
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        run_rank(run, monkeypatch, stage, lifeline)
+    assert caught.value.code == EXIT_INTERRUPTED
+    state = state_of_rank(run)
+    assert (state.state, state.error, state.kind) == ("cancelled", reason, type(error).__name__)
+
+
+def test_slurm_s_signals_ask_a_rank_to_stop_and_spare_its_children(make_run: Any, repository: Path) -> None:
+    run = make_run()
+    ready, says_ready = os.pipe()
+    hears, signalled = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "unit.launch.warned", str(run.root), str(says_ready), str(hears)],
+        cwd=repository,
+        env={**os.environ, "PYTHONPATH": "tests"},
+        pass_fds=(says_ready, hears),
+        start_new_session=True,
+    )
+    os.close(says_ready)
+    assert os.read(ready, 1), run.log("train", 0).read_text()
+    for number in (signal.SIGUSR2, signal.SIGTERM):
+        os.killpg(process.pid, number)
+    os.write(signalled, b"!")
+    assert process.wait(60) == EXIT_INTERRUPTED, run.log("train", 0).read_text()
+    state = state_of_rank(run)
+    assert (state.state, state.error, state.kind) == ("cancelled", "time limit", "StoppedError")
+    with pytest.raises(ProcessLookupError):
+        # Nothing of its process group is left, the loader's worker included.
+        os.killpg(process.pid, 0)
+
+
+NOW = 1_800_000_000
+
+
+@pytest.mark.parametrize(
+    ("seconds_left", "reason"),
+    # The profile warns 120 s before the limit, and Slurm up to 60 s before that.
+    [(3600, PREEMPTION), (200, PREEMPTION), (180, TIME_LIMIT), (-20, TIME_LIMIT)],
+)
+@pytest.mark.parametrize("slurm_tells", [True, False])
+def test_a_warning_near_the_time_limit_is_one_of_the_time_limit(
+    make_run: Any, monkeypatch: pytest.MonkeyPatch, slurm_tells: bool, seconds_left: int, reason: str
+) -> None:
+    run = make_run()
+    atomic.write_json(run.profile, {"signal_delay_s": 120})
+    end = NOW + seconds_left
+    if slurm_tells:
+        monkeypatch.setenv("SLURM_JOB_END_TIME", str(end))
+    else:
+        monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+        # The plan's time limit is 60 minutes.
+        started = datetime.fromtimestamp(end - 3600, UTC).isoformat()
+        write_attempts(run, "train", [Attempt(1, "7", "n1", "2020-01-01T00:00:00+00:00", 0)])
+        write_attempts(run, "train", [*read_attempts(run, "train"), Attempt(2, "7", "n1", started, 0)])
+    monkeypatch.setattr("launch.stop_signals.time.time", lambda: NOW)
+    assert Reasons.of(run, "train").why() == reason
+
+
+def test_after_a_cancellation_a_warning_is_no_preemption(make_run: Any) -> None:
+    run = make_run()
+    reasons = Reasons.of(run, "train")
+    assert reasons.why() == PREEMPTION
+    run.cancelled.write_text("{}")
+    assert reasons.why() == CANCELLED
 
 
 def test_an_evaluation_gets_its_variant_and_shard(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,5 +179,6 @@ def test_an_evaluation_gets_its_variant_and_shard(make_run: Any, monkeypatch: py
     stage = types.SimpleNamespace(evaluate=lambda *arguments: called.append(arguments))
     # Importing the real one takes seconds.
     monkeypatch.setitem(sys.modules, "rankfold.stages.evaluate", cast(Any, stage))
-    job_module.run_stage(RankJob(str(run.root), "evaluate-base-1", "evaluate", "base", 1, 4))
-    assert called == [(run, "base", 1, 4)]
+    lifeline = Lifeline()
+    job_module.run_stage(RankJob(str(run.root), "evaluate-base-1", "evaluate", "base", 1, 4), lifeline)
+    assert called == [(run, "base", 1, 4, lifeline)]

@@ -15,6 +15,7 @@ from launch.processes import Process
 from launch.runs import all_runs
 from launch.states import DriverState, now, read_json
 from launch.status import read_status
+from rankfold.lock import read_lock
 from rankfold.recipe.load import load_recipe
 from rankfold.run_folder import RunFolder
 
@@ -44,7 +45,8 @@ def test_the_folder_says_what_runs_and_is_private(planned: Planned, tmp_path: Pa
     run = create_run(planned, tmp_path / "my runs", command=["launch", "submit"])
     assert re.fullmatch(r"small-\d{8}-\d{6}-[0-9a-f]{6}", run.run_id)
     assert stat.S_IMODE(run.root.stat().st_mode) == 0o700
-    assert load_recipe(run.recipe).recipe == planned.loaded.recipe
+    recipe = load_recipe(run.recipe).recipe
+    assert recipe.seed == 7
     assert read_json(run.recipe_sources)["seed"] == "command line: seed=7"
     identity = read_json(run.run)
     assert identity["run_id"] == run.run_id
@@ -52,6 +54,29 @@ def test_the_folder_says_what_runs_and_is_private(planned: Planned, tmp_path: Pa
     assert len(identity["recipe_sha256"]) == 64
     assert read_status(run).state == "pending"
     assert {file.name for file in run.root.iterdir()} >= {"code", "environment.json", "plan.json"}
+
+
+def test_the_recipe_of_a_run_names_commits_and_the_lock_says_where_they_lie(
+    planned: Planned, tmp_path: Path, hub_cache_folder: Path
+) -> None:
+    run = create_run(planned, tmp_path / "runs")
+    recipe, sources = load_recipe(run.recipe).recipe, read_json(run.recipe_sources)
+    model, data = read_lock(run)
+    assert recipe.model.revision == model.revision
+    assert recipe.data.source is not None
+    assert recipe.data.source.path == f"hub:some/squad@{data.revision}"
+    assert sources["model.revision"] == "default, its commit at submission"
+    assert sources["data.source.path"].endswith("recipe.yaml:4, its commit at submission")
+    folders = {Path(str(entry.folder)).name for entry in (model, data)}
+    assert folders == {model.revision, data.revision}
+    assert str(model.folder).startswith(str(hub_cache_folder))
+
+
+def test_what_a_command_line_says_of_passwords_is_not_kept(planned: Planned, tmp_path: Path) -> None:
+    words = ["launch", "submit", "https://me:hunter2@host/a.yaml", "x.token=abcdefgh12345678"]
+    run = create_run(planned, tmp_path / "runs", command=words)
+    kept = ["launch", "submit", "https://[redacted]@host/a.yaml", "x.token=[redacted]"]
+    assert read_json(run.run)["command"] == kept
 
 
 def test_two_runs_within_one_second_have_two_folders(planned: Planned, tmp_path: Path) -> None:
@@ -109,18 +134,6 @@ def test_submit_as_json(recipe: Path, driven: list[RunFolder], capsys: pytest.Ca
     answer = json.loads(capsys.readouterr().out)
     assert answer["run_id"] == driven[0].run_id
     assert (answer["cluster"], answer["driver_pid"], answer["job_ids"]) == ("local", 4711, {})
-
-
-def test_the_same_recipe_is_not_started_twice_by_mistake(
-    recipe: Path, driven: list[RunFolder], capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["submit", str(recipe), "--cluster", "local"]
-    assert main(arguments) == 0
-    assert main(arguments) == 2
-    assert f"the same recipe runs already, as {driven[0].run_id}" in capsys.readouterr().err
-    assert main([*arguments, "seed=8"]) == 0
-    assert main([*arguments, "--again"]) == 0
-    assert len(driven) == 3
 
 
 def test_slurm_that_does_not_answer_is_a_mistake_of_the_user(

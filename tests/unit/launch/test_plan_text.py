@@ -74,7 +74,9 @@ def test_json_has_recipe_sources_plan_and_scripts(capsys: pytest.CaptureFixture[
     assert plan["recipe"]["name"] == "questions"
     assert plan["sources"]["name"] == "questions.yaml:1"
     assert plan["plan"]["world_size"] == 8
-    assert set(plan["scripts"]) == {job["name"] for job in plan["plan"]["jobs"]}
+    # One for each sbatch, by its first job.
+    first = {job["name"] for job in plan["plan"]["jobs"] if job["shard"] in (None, 0)}
+    assert set(plan["scripts"]) == first
 
 
 def test_data_that_is_not_here_leaves_the_steps_unknown_and_is_mentioned(
@@ -85,3 +87,122 @@ def test_data_that_is_not_here_leaves_the_steps_unknown_and_is_mentioned(
     text = capsys.readouterr().out
     assert "optimizer steps     unknown until prepare" in text
     assert "note: the training examples cannot be counted: " in text
+
+
+QWEN = {
+    "model_type": "qwen2",
+    "hidden_size": 1536,
+    "intermediate_size": 8960,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 2,
+    "vocab_size": 151936,
+    "tie_word_embeddings": True,
+}
+NER = """\
+name: entities
+task: generative_ner
+model: {name_or_path: ./model, torch_dtype: bfloat16}
+data:
+  source: {path: no.jsonl, format: spans}
+train: {bf16: true, gradient_checkpointing: true, per_device_train_batch_size: 1}
+resources:
+  train: {gpus_per_node: 4}
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "entities.yaml").write_text(NER)
+    (tmp_path / "lab.yaml").write_text("gpu_memory_gb: 16\n")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(QWEN))
+    return folder
+
+
+PLAN = ["plan", "entities.yaml", "--cluster", "slurm", "--profile", "lab.yaml", "--no-scripts"]
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(("gpu_memory_gb", "cheapest"), [(80, "ddp"), (16, "zero1"), (12, "zero2")])
+def test_a_plan_names_the_strategy_with_the_least_communication_that_fits(
+    gpu_memory_gb: int, cheapest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lab.yaml").write_text(f"gpu_memory_gb: {gpu_memory_gb}\n")
+    assert main(PLAN) == 0
+    text = capsys.readouterr().out
+    assert "memory of a GPU: qwen2, 1,543.7 M parameters, 1,543.7 M of them trained" in text
+    verdict = f"cheapest that fits 90% of {gpu_memory_gb} GB: {cheapest}; the recipe says ddp"
+    assert verdict in text.splitlines()
+
+
+@pytest.mark.usefixtures("model")
+def test_a_plan_says_so_where_nothing_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "lab.yaml").write_text("gpu_memory_gb: 2\n")
+    assert main(PLAN) == 0
+    advice = "nothing fits 90% of 2 GB: lower train.per_device_train_batch_size or data.max_length"
+    assert advice in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.usefixtures("model")
+def test_json_has_the_estimate_and_deepspeed_s_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = ["distributed.strategy=zero2", "distributed.deepspeed.wall_clock_breakdown=true"]
+    assert main([*PLAN, "--json", *overrides]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["deepspeed"]["zero_optimization"]["stage"] == 2
+    assert found["deepspeed"]["wall_clock_breakdown"] is True
+    memory = found["memory"]
+    assert (memory["total_parameters"], memory["gpu_memory_gb"]) == (1_543_714_304, 16)
+    assert (memory["chosen"], memory["cheapest"]) == ("zero2", "zero1")
+    for strategy in memory["strategies"]:
+        parts = strategy["bytes"]
+        assert sum(parts.values()) == 2 * parts["total"]
+        assert strategy["fits"] == (parts["total"] <= 0.9 * 16e9)
+
+
+@pytest.mark.usefixtures("model")
+def test_a_plan_shows_deepspeed_s_configuration_by_the_keys_that_override_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*PLAN, "distributed={strategy: zero3, offload: parameters}"]) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if "zero_opt" in line)
+    assert rows["zero_optimization.stage"] == "3"
+    assert rows["zero_optimization.offload_param.device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (None, "its config.json cannot be read"),
+        ({}, "its config.json names no model_type"),
+        ({"model_type": "llama"}, "its config.json lacks 'hidden_size'"),
+        (
+            {"model_type": "mamba"},
+            "mamba is an architecture that is not known here, and it has no safetensors",
+        ),
+        ({"model_type": "bert"}, "bert is an encoder, and generative_ner takes a language model"),
+    ],
+)
+def test_where_nothing_is_known_about_a_model_nothing_is_guessed(
+    config: dict[str, str] | None, reason: str, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (model / "config.json").unlink()
+    if config is not None:
+        (model / "config.json").write_text(json.dumps(config))
+    assert main(PLAN) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("memory  ")]
+    assert line.startswith(f"memory              unknown: {model}: {reason}")
+
+
+def test_an_unknown_architecture_has_parameters_from_its_files_and_no_verdict(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (model / "config.json").write_text('{"model_type": "mamba"}')
+    header = json.dumps({"a": {"shape": [1000, 3000]}, "b": {"shape": [1000]}, "__metadata__": {}}).encode()
+    (model / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert main(PLAN) == 0
+    text = capsys.readouterr().out
+    assert "memory of a GPU: mamba, 3.0 M parameters, 3.0 M of them trained" in text
+    assert "so nothing is said about what fits" in text
+    assert "cheapest" not in text

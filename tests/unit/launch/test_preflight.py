@@ -49,3 +49,19 @@ def test_runs_need_a_folder_that_can_be_written_and_has_room(
     assert f"--runs-dir: {file} is not a folder you may write to" in problems(make_recipe(), file)
     monkeypatch.setattr(preflight, "MIN_FREE_BYTES", 10**18)
     assert "GB are free at" in problems(make_recipe(), tmp_path)
+
+
+def test_names_that_the_hub_cannot_know_are_told_before_it_is_asked(make_recipe: Any, tmp_path: Path) -> None:
+    source = {"path": "hub:a/b/c", "format": "squad"}
+    model = {"name_or_path": "a/b/c"}
+    text = problems(make_recipe(task="extractive_qa", data={"source": source}, model=model), tmp_path)
+    assert "model.name_or_path: 'a/b/c' is neither a folder nor a hub id" in text
+    assert "data.source.path: 'hub:a/b/c' names no data set on the hub" in text
+
+
+def test_a_recipe_with_a_token_in_it_is_refused_without_showing_it(make_recipe: Any, tmp_path: Path) -> None:
+    token = "hf_" + "abcdefghijklmnopqrstuvwx"
+    text = problems(make_recipe(prompt={"system": f"Use {token}."}), tmp_path)
+    assert "prompt: holds what looks like a password or a token" in text
+    assert "export it, as HF_TOKEN" in text
+    assert token not in text

@@ -1,15 +1,11 @@
-"""Cluster profiles and the batch scripts they shape."""
+"""Cluster profiles: what they may say, what is wrong with one, what a stage makes of it."""
 
-from dataclasses import replace
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from launch.batch import batch_script
-from launch.machine import Machine
-from launch.plan import make_plan
-from launch.profiles import ClusterProfile, load_profile
+from launch.profiles import PACKAGED, ClusterProfile, load_profile
 from rankfold.errors import UserError
 
 
@@ -36,80 +32,190 @@ def test_the_user_s_own_profile_is_found_by_name_and_by_path(tmp_path: Path) -> 
     assert load_profile("lab") == load_profile(str(file)) == expected
 
 
-def test_every_mistake_in_a_profile_is_told_at_once(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        "lab",
-        "partion: a\ngpu_request: gpu\nsetup: ls\naccount: 7\nsbatch_options: {output: x, array: 1}\n",
-    )
+EVERYTHING = """\
+partition: gpu
+account: lab
+qos: long
+constraint: a100&ib
+reservation: course
+exclusive: true
+gpu_request: gres
+gpu_type: a100
+gpu_memory_gb: 40
+max_array_size: 5000
+signal_delay_s: 300
+environment: {NCCL_SOCKET_IFNAME: ib0, OMP_NUM_THREADS: 8, HF_TOKEN_PATH: /home/me/token}
+setup: [module load cuda/12.6, 'export HF_TOKEN=$(cat ~/.token)', 'export TOKENIZERS_PARALLELISM=false']
+container: apptainer exec --nv "/images/my image.sif"
+scratch: /scratch/$SLURM_JOB_ID
+sbatch_options: {mail-type: FAIL, "--nice": 5, exclude: node7, licenses: x}
+stages:
+  prepare: {partition: cpu, exclusive: false, constraint: , sbatch_options: {exclude: false, "nice": 0}}
+  merge:
+"""
+
+
+def test_a_profile_says_everything_that_clusters_differ_in(tmp_path: Path) -> None:
+    write(tmp_path, "lab", EVERYTHING)
+    profile = load_profile("lab")
+    assert (profile.exclusive, profile.max_array_size, profile.signal_delay_s) == (True, 5000, 300)
+    assert profile.gpu_memory_gb == 40
+    assert profile.environment == {
+        "NCCL_SOCKET_IFNAME": "ib0",
+        "OMP_NUM_THREADS": "8",
+        "HF_TOKEN_PATH": "/home/me/token",
+    }
+    assert len(profile.setup) == 3
+    assert profile.container == 'apptainer exec --nv "/images/my image.sif"'
+    assert profile.stages.keys() == {"prepare"}
+
+
+def test_a_stage_overrides_what_it_names_and_an_empty_key_takes_away(tmp_path: Path) -> None:
+    write(tmp_path, "lab", EVERYTHING)
+    prepare = load_profile("lab").for_stage("prepare")
+    assert (prepare.partition, prepare.account, prepare.constraint) == ("cpu", "lab", None)
+    assert prepare.exclusive is False
+    assert prepare.sbatch_options == {
+        "mail-type": "FAIL",
+        "--nice": 5,
+        "exclude": False,
+        "licenses": "x",
+        "nice": 0,
+    }
+    train = load_profile("lab").for_stage("train")
+    assert (train.partition, train.exclusive, train.stages) == ("gpu", True, {})
+
+
+def test_a_profile_in_a_run_s_folder_is_the_profile_it_was(tmp_path: Path) -> None:
+    write(tmp_path, "lab", EVERYTHING)
+    profile = load_profile("lab")
+    assert ClusterProfile.from_json(json.loads(json.dumps(profile.to_json()))) == profile
+
+
+def mistakes(tmp_path: Path, text: str) -> list[str]:
+    """What is said about each mistake, from the line's number on."""
+    file = write(tmp_path, "lab", text)
     with pytest.raises(UserError) as caught:
         load_profile("lab")
-    message = str(caught.value)
-    assert "unknown key 'partion'; did you mean partition?" in message
-    assert "Allowed: partition, account, qos, constraint, gpu_request" in message
-    assert "gpu_request is 'gpu'; allowed: gpus-per-node, gres" in message
-    assert "setup is 'ls'; it must be a list of shell lines" in message
-    assert "account is 7; it must be text" in message
-    assert "sbatch_options.output is set by the plan" in message
-    assert "sbatch_options.array is set by the plan" in message
+    lines = (line.strip() for line in str(caught.value).splitlines())
+    return [line.removeprefix(f"{file}:") for line in lines if line.startswith(f"{file}:")]
+
+
+def test_every_mistake_in_a_profile_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    text = """\
+partion: a
+gpu_request: gpu
+setup: ls
+account: 7
+exclusive: "yes"
+max_array_size: 0
+gpu_memory_gb: big
+signal_delay_s: 70000
+container: apptainer "exec
+scratch: tmp
+stages:
+  tain: {partition: x}
+  train: {setup: [ls]}
+"""
+    assert mistakes(tmp_path, text) == [
+        "1: partion: unknown key; did you mean partition?",
+        '2: gpu_request: must be gpus-per-node or gres; found "gpu"',
+        '3: setup: must be a list of shell lines; found "ls"',
+        '4: account: must be text; put it in quotes: "7"',
+        '5: exclusive: must be true or false; found "yes"',
+        "6: max_array_size: must be a whole number of at least 1; found 0",
+        '7: gpu_memory_gb: must be a number above 0; found "big"',
+        "8: signal_delay_s: must be a whole number from 1 to 65535; found 70000",
+        '9: container: is no shell command: No closing quotation; found "apptainer \\"exec"',
+        "10: scratch: must be an absolute folder, or start with a variable, such as /tmp/$SLURM_JOB_ID; "
+        'found "tmp"',
+        "12: stages.tain: unknown key; did you mean train?",
+        "13: stages.train.setup: unknown key; allowed: partition, account, qos, constraint, reservation, "
+        "exclusive, sbatch_options",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("output: x", "the run's folder keeps the output"),
+        ('"--array": 1-4', "set for every job of a run"),
+        ("job_name: x", "set for every job of a run"),
+        ("requeue: true", "set for every job of a run"),
+        ("no-requeue: true", "must come back"),
+        ("signal: TERM", "signal_delay_s"),
+        ("mem: 4G", "memory_gb"),
+        ("partition: x", "as a key of the profile"),
+        ("exclusive: true", "as a key of the profile"),
+        ("export: NONE", "environment: adds to it"),
+        ("gres: 'gpu:2'", "gpus_per_node"),
+        ("p: main", "must have its long name, partition"),
+        ("Mail: x", "no option of sbatch"),
+        ('comment: "two\\nlines"', "one line without control characters"),
+        ("comment: 1.5", "put it in quotes"),
+    ],
+)
+def test_options_that_the_plan_sets_are_refused_with_the_reason(
+    tmp_path: Path, option: str, reason: str
+) -> None:
+    for text in (f"sbatch_options: {{{option}}}", f"stages: {{train: {{sbatch_options: {{{option}}}}}}}"):
+        (mistake,) = mistakes(tmp_path, text)
+        assert reason in mistake
+
+
+@pytest.mark.parametrize(
+    "name", ["HF_TOKEN", "WANDB_API_KEY", "aws_secret_access_key", "DB_PASSWORD", "MYTOKEN"]
+)
+def test_a_secret_may_not_be_written_into_a_profile(tmp_path: Path, name: str) -> None:
+    for text in (
+        f"environment: {{{name}: abc}}",
+        f"setup: ['export {name}=abc']",
+        f"setup: ['true; {name}=\"abc\" ls']",
+    ):
+        (mistake,) = mistakes(tmp_path, text)
+        assert "export it in the shell you submit from" in mistake
+        assert "abc" not in mistake
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("MASTER_PORT", "is set by the job itself"),
+        ("SLURM_NNODES", "is set by the job itself"),
+        ("TMPDIR", "is set by scratch:"),
+        ("A-B", "is no name of a variable"),
+    ],
+)
+def test_variables_that_the_job_sets_are_refused(tmp_path: Path, name: str, reason: str) -> None:
+    (mistake,) = mistakes(tmp_path, f"environment: {{{name}: x}}")
+    assert reason in mistake
+
+
+@pytest.mark.parametrize("key", ["partition", "account", "qos", "constraint", "reservation", "container"])
+def test_a_value_of_two_lines_cannot_slip_a_line_into_a_script(tmp_path: Path, key: str) -> None:
+    (mistake,) = mistakes(tmp_path, f'{key}: "x\\n#SBATCH --uid=0"')
+    assert "must be one line without control characters" in mistake
+
+
+@pytest.mark.parametrize("text", ["- a", "partition: [", "a: 1\na: 1"])
+def test_what_is_no_mapping_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+    assert mistakes(tmp_path, text)
+
+
+def test_an_empty_profile_is_the_default_one_under_its_own_name(tmp_path: Path) -> None:
+    write(tmp_path, "lab", "# nothing\n")
+    assert load_profile("lab") == ClusterProfile(name="lab")
 
 
 def test_an_unknown_profile_lists_the_known_ones(tmp_path: Path) -> None:
     write(tmp_path, "lab", "")
-    with pytest.raises(UserError, match=r"no cluster profile 'lap'; there are: default, lab"):
+    with pytest.raises(
+        UserError, match=r"no cluster profile 'lap'; did you mean lab\? There are: default, lab"
+    ):
         load_profile("lap")
 
 
-def script(make_recipe: Any, profile: ClusterProfile, folder: Path = Path("/runs/x")) -> list[str]:
-    recipe = make_recipe(resources={"train": {"nodes": 2, "gpus_per_node": 4, "cpus_per_gpu": 6}})
-    plan = make_plan(recipe, cluster="slurm", machine=Machine(1), num_train_examples=None)
-    text = batch_script("small", plan.job("train"), profile, folder=folder, after_ids=["7", "8"])
-    return text.splitlines()
-
-
-def test_a_script_asks_for_gpus_a_node_and_hands_srun_its_cores(make_recipe: Any) -> None:
-    lines = script(make_recipe, ClusterProfile())
-    for expected in (
-        "#SBATCH --job-name=small-train",
-        "#SBATCH --nodes=2",
-        "#SBATCH --ntasks-per-node=4",
-        "#SBATCH --gpus-per-node=4",
-        "#SBATCH --cpus-per-task=6",
-        "#SBATCH --dependency=afterok:7:8",
-        "#SBATCH --kill-on-invalid-dep=yes",
-        "export SRUN_CPUS_PER_TASK=6",
-    ):
-        assert expected in lines
-    assert not any("--error" in line for line in lines)
-    assert "--kill-on-bad-exit=1" in lines[-1]
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"gpu_request": "gres"}, "#SBATCH --gres=gpu:4"),
-        ({"gpu_request": "gres", "gpu_type": "a100"}, "#SBATCH --gres=gpu:a100:4"),
-        ({"gpu_type": "h100"}, "#SBATCH --gpus-per-node=h100:4"),
-        ({"sbatch_options": {"exclusive": True}}, "#SBATCH --exclusive"),
-        ({"sbatch_options": {"--comment": "my 运行"}}, "#SBATCH --comment='my 运行'"),
-        ({"partition": "a b"}, "#SBATCH --partition='a b'"),
-        ({"account": "lab"}, "#SBATCH --account=lab"),
-    ],
-)
-def test_a_profile_changes_how_the_cluster_is_asked(
-    make_recipe: Any, change: dict[str, Any], expected: str
-) -> None:
-    assert expected in script(make_recipe, replace(ClusterProfile(), **change))
-
-
-def test_a_setup_line_that_fails_ends_the_job(make_recipe: Any) -> None:
-    lines = script(make_recipe, ClusterProfile(setup=("module load cuda",)))
-    start = lines.index("set -o errexit")
-    assert lines[start : start + 3] == ["set -o errexit", "module load cuda", "set +o errexit"]
-
-
-def test_a_folder_with_a_space_and_chinese_is_quoted(make_recipe: Any) -> None:
-    folder = Path("/my 运行/x")
-    lines = script(make_recipe, ClusterProfile(), folder)
-    assert lines[-1].endswith("-m submitit.core._submit '/my 运行/x'")
-    assert "#SBATCH --output='/my 运行/x/%j_0_log.out'" in lines
+def test_the_packaged_profile_shows_every_key() -> None:
+    text = (PACKAGED / "default.yaml").read_text(encoding="utf-8")
+    for key in ClusterProfile().to_json():
+        assert key == "name" or f"\n{key}:" in text

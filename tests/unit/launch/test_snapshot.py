@@ -63,6 +63,29 @@ def test_the_patch_gives_back_what_ran(checkout: Path, tmp_path: Path) -> None:
     assert (checkout / "train.py").read_text() == "print(2)\n"
 
 
+def test_what_looks_like_a_secret_is_taken_out_of_patch_and_new_files_and_it_is_said(
+    checkout: Path, tmp_path: Path
+) -> None:
+    secret = "hf_" + "abcdefghijklmnopqrstuvwx"
+    (checkout / "train.py").write_text(f"login('{secret}')\nprint(2)\n")
+    (checkout / "新 文件.py").write_text(f"TOKEN = '{secret}'\nprint(3)\n")
+    binary = b"\0" + f"TOKEN={secret}".encode()
+    (checkout / "picture.bin").write_bytes(binary)
+    (checkout / "latin.txt").write_bytes(b"caf\xe9\r\n")
+    run = RunFolder(tmp_path / "run")
+    write_code(run, read_code(checkout))
+    patch = run.git_diff.read_text()
+    assert "+login('[redacted]')\n+print(2)\n" in patch
+    assert secret not in patch
+    assert json.loads(run.git.read_text())["redacted_lines"] == 1
+    assert (run.untracked / "新 文件.py").read_text() == "TOKEN = '[redacted]'\nprint(3)\n"
+    assert (run.untracked / "picture.bin").read_bytes() == binary
+    assert (run.untracked / "latin.txt").read_bytes() == b"caf\xe9\r\n"
+    listed = {file["path"]: file for file in json.loads(run.untracked_list.read_text())}
+    assert listed["新 文件.py"]["copied"]
+    assert listed["新 文件.py"]["reason"] == "copied without what looks like a secret, in 1 lines"
+
+
 def test_the_total_of_copied_files_is_limited(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,13 +1,13 @@
+import socket
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import huggingface_hub
 import pytest
-from huggingface_hub.errors import RepositoryNotFoundError
+from fake_hub import MODEL, fill_cache
 
 from rankfold.errors import ModelError
-from rankfold.modeling.sources import SAFE_FILES, cache_folder, model_folder
+from rankfold.modeling.packages import cache_folder
+from rankfold.modeling.sources import model_folder
 from rankfold.recipe.schema import Model
 
 
@@ -122,64 +122,33 @@ def test_a_package_without_a_model_is_refused(package: Path) -> None:
     assert "neither a .gguf nor a .safetensors" in refusal("package:tiny-model").message
 
 
-def test_offline_a_model_that_is_not_cached_names_the_command_that_fetches_it(
+def test_a_model_that_was_not_fetched_names_the_command_that_fetches_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     error = refusal("someone/tiny-model")
-    assert "not in the local cache" in error.message
-    assert "hf download someone/tiny-model" in error.remedy
+    assert error.message == f"the model someone/tiny-model is not in the cache {tmp_path}, or not all of it"
+    assert "launch fetch RECIPE" in error.remedy
 
 
-def test_offline_a_cached_model_is_used_at_its_revision(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    repository = tmp_path / "models--someone--tiny-model"
-    snapshot = filled(repository / "snapshots" / commit, "config.json", "model.safetensors")
-    filled(repository / "refs")
-    (repository / "refs" / "v1").write_text(commit)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    assert found("someone/tiny-model", revision="v1") == snapshot
+def test_a_fetched_model_is_used_at_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    old = fill_cache(tmp_path, "someone/tiny-model", revision="v1")
+    new = fill_cache(tmp_path, "someone/tiny-model", {**MODEL, "config.json": b'{"new": 1}'})
+    assert found("someone/tiny-model", revision="v1") == old
+    assert found("someone/tiny-model", revision=old.name) == old
+    assert found("someone/tiny-model") == new
 
 
-def test_nothing_pickled_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
+def test_nothing_asks_the_hub_for_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
 
-    def download(name: str, **options: Any) -> str:
-        asked.update(options, name=name)
-        return str(filled(tmp_path / "model", "config.json", "model.safetensors"))
+    def connect(*address: object) -> None:
+        raise AssertionError("asked the network")
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    found("someone/tiny-model", revision="v2")
-    assert (asked["name"], asked["revision"]) == ("someone/tiny-model", "v2")
-    assert asked["allow_patterns"] == list(SAFE_FILES)
-    for pickled in ("pytorch_model.bin", "model.pt", "model.pkl", "rust_model.ot"):
-        assert not any(Path(pickled).match(pattern) for pattern in SAFE_FILES)
-
-
-def raising(error: Exception) -> Any:
-    def download(name: str, **options: Any) -> str:
-        raise error
-
-    return download
-
-
-def test_a_model_that_the_hub_does_not_have_is_told_from_one_that_cannot_be_reached(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    response: Any = SimpleNamespace(status_code=404, headers={}, request=None)
-    error = RepositoryNotFoundError("404", response=response)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", raising(error))
-    assert "the hub has no model 'someone/typo'" in refusal("someone/typo").message
-
-
-def test_a_full_disk_is_not_called_a_missing_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", raising(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match="No space left"):
-        found("someone/tiny-model")
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    refusal("someone/tiny-model")
 
 
 def test_what_is_neither_a_folder_nor_a_hub_id_is_refused() -> None:

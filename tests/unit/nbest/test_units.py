@@ -14,8 +14,8 @@ from rankfold.nbest.units import Fingerprint, Unit, plan_units, units_of_shard, 
 
 UNITS = plan_units(100, 32)
 FINGERPRINT = Fingerprint.of({"model": "m1", "max_length": 384})
-AGAIN = "Run the evaluation again: only what is missing is computed."
-DELETE = "Delete the manifests named above, then run the evaluation again: only what is missing is computed."
+AGAIN = "Run `launch resume RUN`: only what is missing is computed."
+DELETE = "Delete the manifests named above, then run `launch resume RUN`: only what is missing is computed."
 
 
 @pytest.fixture

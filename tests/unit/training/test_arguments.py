@@ -56,7 +56,7 @@ def test_every_setting_of_a_real_recipe_arrives_as_it_was_written(qwen_ner: Reci
     assert made.gradient_accumulation_steps == 4
     assert made.activation_checkpointing is True
     assert (made.bf16, made.fp16) == (True, False)
-    assert (made.logging_steps, made.save_steps, made.save_total_limit) == (10, 100, 2)
+    assert (made.logging_steps, made.save_steps) == (10, 100)
     assert (made.optim, made.lr_scheduler_type) == ("adamw_torch", "linear")
     assert (made.warmup_steps, made.weight_decay, made.max_grad_norm) == (0, 0, 1.0)
     assert made.dataloader_num_workers == 0
@@ -73,8 +73,8 @@ def test_zero_2_of_a_real_recipe_arrives_as_deepspeed_s_configuration(
 ) -> None:
     configuration = built(qwen_ner, tmp_path).deepspeed
     assert configuration["zero_optimization"]["stage"] == 2
-    assert configuration["gradient_accumulation_steps"] == "auto"
-    assert configuration["bf16"] == {"enabled": "auto"}
+    assert configuration["gradient_accumulation_steps"] == 4
+    assert configuration["bf16"] == {"enabled": True}
 
 
 def test_every_setting_arrives_when_none_is_at_its_default(tmp_path: Path) -> None:
@@ -97,6 +97,15 @@ def test_a_setting_that_is_forgotten_fails_at_once(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(arguments, "PASSED_AS_THEY_ARE", rest)
     with pytest.raises(AssertionError, match="weight_decay"):
         built(recipe("generative_ner"), tmp_path)
+
+
+def test_a_collective_may_take_longer_than_a_rank_may_stay_silent(tmp_path: Path) -> None:
+    made = built(recipe("generative_ner", distributed={"timeout_min": 7}), tmp_path)
+    assert made.ddp_timeout > 7 * 60
+
+
+def test_the_trainer_itself_removes_no_checkpoint(tmp_path: Path) -> None:
+    assert built(recipe("generative_ner", train={"save_total_limit": 1}), tmp_path).save_total_limit is None
 
 
 def test_without_a_tracker_none_is_used_even_if_it_is_installed(tmp_path: Path) -> None:

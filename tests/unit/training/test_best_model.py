@@ -8,7 +8,8 @@ import pytest
 from models import same_weights
 from unit.training.validated import prepared_run, trained
 
-from rankfold.errors import RecipeError
+from rankfold.errors import RecipeError, StoppedError
+from rankfold.lifeline import Lifeline
 from rankfold.run_folder import RunFolder
 from rankfold.training.callbacks import ProgressCallback
 from rankfold.training.validation import Validation
@@ -36,7 +37,9 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
     def write(values: Sequence[float]) -> None:
         left = iter(values)
-        monkeypatch.setattr(Validation, "metrics", lambda self, model: {"f1": next(left), "total": 5})
+        monkeypatch.setattr(
+            Validation, "metrics", lambda self, model, lifeline: {"f1": next(left), "total": 5}
+        )
 
     return write
 
@@ -51,7 +54,7 @@ def test_the_best_model_is_kept_and_not_the_last(new: NewRun, script: Script, ad
     run = new(adapter=adapter, load_best_model_at_end=True, save_total_limit=1)
     summary = trained(run)
     assert (summary["best_metric"], summary["best_step"], summary["metric_for_best_model"]) == (7, 4, "f1")
-    assert steps_saved(run) == {4}
+    assert steps_saved(run) == {4, 10}
     assert same_weights(run.model, run.checkpoints / "checkpoint-4")
     script([1, 7, 3, 4, 5])
     last = new("last", adapter=adapter)
@@ -126,17 +129,42 @@ def test_a_schedule_that_follows_the_metric_slows_down_where_it_stops_growing(
     assert rates[0] == rates[-1]
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """End training once, after a step."""
-    original = ProgressCallback.on_step_end
+class AskedInStep(Lifeline):
+    """Asks to stop where a step is the one it waits for."""
 
-    def killed(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        original(self, args, state, control, **kwargs)
-        if state.global_step == step:
-            monkeypatch.setattr(ProgressCallback, "on_step_end", original)
-            raise KeyboardInterrupt
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+        super().__init__()
 
-    monkeypatch.setattr(ProgressCallback, "on_step_end", killed)
+        def ask(_: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step + 1 == step:
+                self.ask_to_stop("time limit")
+
+        monkeypatch.setattr(ProgressCallback, "on_step_begin", ask)
+
+
+def stopped(run: RunFolder, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Train until a step and stop there, as asked."""
+    with monkeypatch.context() as patched, pytest.raises(StoppedError) as caught:
+        trained(run, lifeline=AskedInStep(patched, step))
+    assert caught.value.where == f"step {step}"
+
+
+EPOCHS = {"eval_strategy": "epoch", "eval_steps": None, "per_device_train_batch_size": 2}
+
+
+# Three steps an epoch. Epoch's last step, in the middle of one, the last of all, which no epoch ends with.
+@pytest.mark.parametrize("step", [3, 5, 8])
+def test_a_run_stopped_at_the_end_of_an_epoch_has_evaluated_it_once(
+    new: NewRun, script: Script, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    found = [5, 9, 7]
+    run = new(max_steps=8, **EPOCHS)
+    script(found)
+    stopped(run, monkeypatch, step)
+    script(found[{3: 1, 5: 1, 8: 3}[step] :])
+    summary = trained(run)
+    assert [(entry["step"], entry["f1"]) for entry in summary["eval_history"]] == [(3, 5), (6, 9), (8, 7)]
+    assert (summary["best_step"], summary["global_step"]) == (6, 8)
 
 
 def test_an_interrupted_run_remembers_its_best_model_and_its_patience(
@@ -149,10 +177,8 @@ def test_an_interrupted_run_remembers_its_best_model_and_its_patience(
     expected = trained(whole)
     assert (expected["best_step"], expected["global_step"]) == (4, 10)
     run = new("interrupted", **settings)
-    interrupt(monkeypatch, step=7)
     script(found)
-    with pytest.raises(KeyboardInterrupt):
-        trained(run)
+    stopped(run, monkeypatch, 7)
     script(found[3:])
     summary = trained(run)
     for key in ("eval_history", "best_step", "best_metric", "global_step"):
@@ -160,15 +186,13 @@ def test_an_interrupted_run_remembers_its_best_model_and_its_patience(
     assert same_weights(run.model, whole.model)
 
 
-def test_a_run_that_stopped_early_and_was_not_saved_stops_at_the_same_step_again(
-    new: NewRun, script: Script
-) -> None:
+def test_a_run_that_stopped_early_and_was_not_saved_trains_no_step_more(new: NewRun, script: Script) -> None:
     run = new(early_stopping_patience=2, save_steps=2)
     script([5, 4, 3])
     summary = trained(run)
-    # Of the two checkpoints kept, one is the best, at step 2, and one is where training stopped.
-    assert steps_saved(run) == {2, 6}
-    script([4, 3])
+    assert steps_saved(run) == {4, 6}
+    script([])
     again = trained(run)
     assert again["global_step"] == summary["global_step"] == 6
     assert again["eval_history"] == summary["eval_history"]
+    assert again["train_loss"] == summary["train_loss"]

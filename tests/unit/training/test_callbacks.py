@@ -2,28 +2,23 @@ import json
 from pathlib import Path
 
 import pytest
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState
 from unit.training.line import Line, trainer
 
+from rankfold.checkpoints import complete_steps
 from rankfold.errors import NumericalError
-from rankfold.training.callbacks import ProgressCallback, SaveStepsCallback
+from rankfold.training.callbacks import ProgressCallback
 
 
 @pytest.mark.parametrize("nan_from", [1, 3])
-def test_a_loss_that_is_no_number_ends_the_training_at_a_named_step(tmp_path: Path, nan_from: int) -> None:
-    progress = ProgressCallback(tmp_path / "progress.json")
-    of = trainer(tmp_path, Line(nan_from=nan_from), callbacks=[progress], logging_steps=1, max_steps=8)
+def test_a_loss_that_is_no_number_ends_the_training_at_its_step_and_is_not_saved(
+    tmp_path: Path, nan_from: int
+) -> None:
+    of = trainer(tmp_path, Line(nan_from=nan_from), logging_steps=100, save_steps=1, max_steps=8)
     with pytest.raises(NumericalError, match="the training loss is nan") as caught:
         of.train()
     assert caught.value.where == f"step {nan_from}"
-
-
-def test_a_loss_that_was_no_number_between_two_logs_is_not_averaged_away(tmp_path: Path) -> None:
-    progress = ProgressCallback(tmp_path / "progress.json")
-    of = trainer(tmp_path, Line(nan_from=3), callbacks=[progress], logging_steps=5, max_steps=8)
-    with pytest.raises(NumericalError) as caught:
-        of.train()
-    assert caught.value.where == "step 5"
+    assert complete_steps(tmp_path) == list(range(1, nan_from))
 
 
 def test_progress_ends_at_the_last_step_with_the_last_loss(
@@ -45,18 +40,3 @@ def test_only_the_first_rank_writes_progress(tmp_path: Path) -> None:
     progress.on_train_begin(arguments, other, TrainerControl())
     progress.on_step_end(arguments, other, TrainerControl())
     assert not (tmp_path / "progress.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("step", "epoch", "in_step", "after_epoch"), [(4, 0.5, True, True), (8, 1.0, False, True)]
-)
-def test_the_end_of_an_epoch_is_saved_after_its_evaluation(
-    tmp_path: Path, step: int, epoch: float, in_step: bool, after_epoch: bool
-) -> None:
-    arguments = TrainingArguments(output_dir=str(tmp_path), eval_strategy="epoch", use_cpu=True)
-    state, callback = TrainerState(global_step=step, epoch=epoch), SaveStepsCallback(4)
-    control = TrainerControl()
-    callback.on_step_end(arguments, state, control)
-    assert control.should_save == in_step
-    callback.on_epoch_end(arguments, state, control)
-    assert control.should_save == after_epoch

@@ -1,68 +1,104 @@
-import json
+"""Checkpoints are whole or not there, also where the disk is full."""
+
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors import SafetensorError
 from transformers import TrainerCallback
 from unit.training.line import Line, trainer
 
-from rankfold.training.checkpoints import COMPLETE_MARKER, CompleteMarkerCallback, newest_complete_checkpoint
+from rankfold import atomic
+from rankfold.checkpoints import COMPLETE_MARKER, complete_steps
+from rankfold.training import checkpoints
+from rankfold.training.checkpoints import has_ended, resume_point, written_whole
 
 
-def test_the_marker_is_the_last_file_of_a_checkpoint(tmp_path: Path) -> None:
-    class BeforeTheMarker(TrainerCallback):  # type: ignore[misc]
-        """Runs after the Trainer has saved and before the marker's callback."""
+def test_the_marker_is_the_last_file_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: set[str] = set()
+    original = atomic.flush
 
-        files: set[str]
+    def flush(folder: Path) -> None:
+        original(folder)
+        flushed.update(path.name for path in folder.iterdir())
 
-        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.files = {path.name for path in (tmp_path / "checkpoint-2").iterdir()}
-
-    before = BeforeTheMarker()
-    trainer(tmp_path, Line(), callbacks=[before, CompleteMarkerCallback()], save_steps=2, max_steps=2).train()
+    monkeypatch.setattr(atomic, "flush", flush)
+    trainer(tmp_path, Line(), save_steps=2, max_steps=2).train()
     after = {path.name for path in (tmp_path / "checkpoint-2").iterdir()}
-    assert after - before.files == {COMPLETE_MARKER}
-    assert {"optimizer.pt", "scheduler.pt", "trainer_state.json"} <= before.files
+    assert after - flushed == {COMPLETE_MARKER}
+    assert {"optimizer.pt", "scheduler.pt", "trainer_state.json", "continuation_0.json"} <= flushed
 
 
-def checkpoint(folder: Path, step: int, *, complete: bool = True, ended: bool = False) -> Path:
-    path = folder / f"checkpoint-{step}"
-    path.mkdir()
-    state = {"stateful_callbacks": {"TrainerControl": {"args": {"should_training_stop": ended}}}}
-    (path / "trainer_state.json").write_text(json.dumps(state))
-    if complete:
-        (path / COMPLETE_MARKER).touch()
-    return path
+def test_callbacks_find_a_whole_checkpoint(tmp_path: Path) -> None:
+    seen = []
+
+    class Looks(TrainerCallback):  # type: ignore[misc]
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            seen.append(complete_steps(tmp_path))
+
+    of = trainer(tmp_path, Line(), callbacks=[Looks()], save_steps=1, max_steps=4, save_total_limit=2)
+    of.train()
+    assert seen == [[1], [1, 2], [2, 3], [3, 4]]
 
 
-def test_the_newest_complete_checkpoint_is_found_by_number_and_not_by_name(
+def test_what_is_not_whole_is_removed_and_said_before_training_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint(tmp_path, 90)
-    newest = checkpoint(tmp_path, 200)
-    checkpoint(tmp_path, 1000, complete=False)
-    assert newest_complete_checkpoint(tmp_path) == newest
-    assert "passing over checkpoint-1000" in capsys.readouterr().out
+    trainer(tmp_path, Line(), save_steps=2, max_steps=4).train()
+    (tmp_path / "checkpoint-6").mkdir()
+    assert resume_point(tmp_path) == tmp_path / "checkpoint-4"
+    assert not (tmp_path / "checkpoint-6").exists()
+    said = capsys.readouterr().out
+    assert "removing checkpoint-6: it was not written completely" in said
+    assert "going on from checkpoint-4" in said
 
 
-def test_a_checkpoint_at_which_training_ended_is_passed_over(tmp_path: Path) -> None:
-    before = checkpoint(tmp_path, 100)
-    checkpoint(tmp_path, 200, ended=True)
-    assert newest_complete_checkpoint(tmp_path) == before
+def test_without_a_whole_checkpoint_training_begins_at_the_beginning(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-6").mkdir()
+    assert resume_point(tmp_path) is None
+    assert resume_point(tmp_path / "missing") is None
 
 
-def test_the_trainer_says_in_a_checkpoint_whether_training_ended(tmp_path: Path) -> None:
-    of = trainer(tmp_path, Line(), callbacks=[CompleteMarkerCallback()], save_steps=2, max_steps=4)
-    of.train()
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-2", "checkpoint-4"}
-    assert newest_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+def test_a_checkpoint_says_whether_training_ended_with_it(tmp_path: Path) -> None:
+    trainer(tmp_path, Line(), save_steps=2, max_steps=4).train()
+    assert not has_ended(tmp_path / "checkpoint-2")
+    assert has_ended(tmp_path / "checkpoint-4")
 
 
-@pytest.mark.parametrize("names", [(), ("checkpoint-abc", "checkpoint-7.bak")])
-def test_without_a_checkpoint_training_begins_at_the_beginning(
-    tmp_path: Path, names: tuple[str, ...]
+TORCH_S_WAY = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+SAFETENSORS_WAY = SafetensorError("I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), TORCH_S_WAY, SAFETENSORS_WAY])
+def test_a_full_disk_is_said_to_be_full_and_leaves_the_older_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    for name in names:
-        (tmp_path / name).mkdir()
-    assert newest_complete_checkpoint(tmp_path) is None
-    assert newest_complete_checkpoint(tmp_path / "missing") is None
+    original = torch.save
+
+    def save(value: Any, path: str, *rest: Any, **more: Any) -> None:
+        if "checkpoint-4" in path:
+            raise error
+        original(value, path, *rest, **more)
+
+    def no_room(**_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(torch, "save", save)
+    monkeypatch.setattr(checkpoints, "TemporaryFile", no_room)
+    with pytest.raises(OSError, match=r"checkpoint-4 could not be written in .* GiB are free") as caught:
+        trainer(tmp_path, Line(), save_steps=2, max_steps=6).train()
+    assert caught.value.errno == errno.ENOSPC
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-2"}
+    assert complete_steps(tmp_path) == [2]
+
+
+@pytest.mark.parametrize("error", [TORCH_S_WAY, PermissionError(errno.EACCES, "not allowed")])
+def test_another_error_while_saving_is_not_taken_for_a_full_disk(tmp_path: Path, error: Exception) -> None:
+    checkpoint = tmp_path / "checkpoint-2"
+    checkpoint.mkdir()
+    with pytest.raises(type(error)) as caught, written_whole(checkpoint, step=2):
+        raise error
+    assert caught.value is error
+    assert not checkpoint.exists()

@@ -14,6 +14,7 @@ from unit.training import two_ranks
 from unit.training.validated import NUM_EXAMPLES, prepared_run, trained, validation_of
 
 from rankfold.distributed import device
+from rankfold.lifeline import Lifeline
 from rankfold.modeling.load import load_trained
 from rankfold.run_folder import RunFolder
 from rankfold.stages.evaluate import evaluate
@@ -103,7 +104,7 @@ def test_generating_during_training_uses_the_cache_that_training_does_without(
     model.model.register_forward_pre_hook(
         lambda module, args, kwargs: lengths.add(kwargs["input_ids"].shape[1]), with_kwargs=True
     )
-    validation.metrics(model)
+    validation.metrics(model, Lifeline())
     assert 1 in lengths
 
 
@@ -144,7 +145,7 @@ def scores_of_saved_model(run: RunFolder) -> dict[str, float]:
     settings, task = validation.recipe.model, validation.task
     base, config = Path(settings.name_or_path), task.model_config(validation.labels)
     model = load_trained(base, run.model, settings, task.auto_class, config)
-    return validation.metrics(model.to(device()))
+    return validation.metrics(model.to(device()), Lifeline())
 
 
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])

@@ -9,6 +9,7 @@ from tiny_runs import entities_file, new_run, questions_file
 
 from rankfold import atomic
 from rankfold.data.store import iterate_stored
+from rankfold.lifeline import Lifeline
 from rankfold.modeling.load import load_tokenizer
 from rankfold.run_folder import RunFolder
 from rankfold.stages.inputs import prepared_summary, recipe_and_task
@@ -77,7 +78,7 @@ def validation_of(run: RunFolder) -> Validation:
     )
 
 
-def trained(run: RunFolder, *, world_size: int = 1) -> dict[str, Any]:
+def trained(run: RunFolder, *, world_size: int = 1, lifeline: Lifeline | None = None) -> dict[str, Any]:
     """Fine-tune, with the validation set where the recipe evaluates one, and leave what evaluate reads."""
     validation = validation_of(run)
     evaluates = validation.recipe.train.eval_strategy != "no"
@@ -91,6 +92,7 @@ def trained(run: RunFolder, *, world_size: int = 1) -> dict[str, Any]:
         features=Dataset.load_from_disk(str(run.prepared.features("train"))),
         validation=validation.set if evaluates else None,
         world_size=world_size,
+        lifeline=lifeline,
     )
     atomic.write_json(run.train_summary, summary | {"model_sha256": "0"})
     return summary

@@ -1,0 +1,279 @@
+"""An interruption is invisible: the run ends by itself, and as if nothing had happened.
+
+Every way to be interrupted happens to a run of its own, all of them at once on one cluster; each is compared
+with a run that nobody disturbed. Two ranks on two nodes train a tiny model; of two numbers there is one sum
+only, so weights and losses can be, and are, compared bit for bit.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+from clusters import Cluster, MakeCluster
+from commands import read
+from models import same_weights
+from tiny_runs import entities_file
+
+from launch.new_run import create_run
+from launch.planning import plan_recipe
+from launch.states import FINAL
+from launch.submission import submit_plan
+from rankfold.checkpoints import COMPLETE_MARKER
+from rankfold.run_folder import RunFolder
+from rankfold.stages.prepare import prepare
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+STEPS, SAVE_STEPS = 300, 25
+RECIPE = """
+name: {name}
+task: generative_ner
+model: {{name_or_path: {model}, adapter: {{r: 4, lora_dropout: 0.1}}}}
+data:
+  train: {{path: {train}, format: spans}}
+  test: {{path: {test}, format: spans}}
+  max_length: 256
+train:
+  max_steps: {steps}
+  learning_rate: 0.01
+  per_device_train_batch_size: 2
+  # No divisor of save_steps: interruptions fall between two losses.
+  logging_steps: 7
+  save_steps: {save_steps}
+  save_total_limit: 2
+evaluation: {{baseline: false, unit_size: 4, per_device_eval_batch_size: 4, max_new_tokens: 4}}
+resources:
+  prepare: {{cpus_per_task: 1, time_limit_min: 30}}
+  train: {{nodes: 2, {ranks}, time_limit_min: {time_limit_min}}}
+  evaluate: {{cpus_per_task: 1, time_limit_min: 30}}
+  merge: {{cpus_per_task: 1, time_limit_min: 30}}
+"""
+
+
+@dataclass(frozen=True)
+class Train:
+    """The training job of a run that was submitted."""
+
+    cluster: Cluster
+    run: RunFolder
+
+    @property
+    def slurm_id(self) -> str:
+        job_id: str = read(self.run.job_ids)["train"]
+        return job_id
+
+    @property
+    def state(self) -> str:
+        state: str = read(self.run.job_state("train"))["state"]
+        return state
+
+    @property
+    def step(self) -> int:
+        path = self.run.progress("train")
+        return int(read(path)["step"]) if path.is_file() else 0
+
+    @property
+    def causes(self) -> list[str]:
+        """Why each attempt but the last ended."""
+        return [attempt["cause"] for attempt in read(self.run.attempts("train"))[:-1]]
+
+    @property
+    def resumed_at(self) -> int:
+        """The step at which the second attempt went on."""
+        return int(read(self.run.attempts("train"))[1]["progress"])
+
+    def wait(self, what: Callable[[], bool], seconds: float = 240, *, every: float = 0.05) -> None:
+        deadline = time.monotonic() + seconds
+        while not what():
+            if time.monotonic() > deadline:
+                runs = self.run.root.parent
+                pytest.fail(self.cluster.launch("why", str(self.run.root), runs=runs).stdout)
+            time.sleep(every)
+
+    def wait_for_step(self, step: int) -> None:
+        self.wait(lambda: self.step >= step)
+
+    def processes(self, rank: int) -> list[int]:
+        """The processes of a rank, as this host numbers them: nodes have numbers of their own."""
+        # srun itself, in the batch script, belongs to no step.
+        place = (f"SLURM_JOB_ID={self.slurm_id}", "SLURM_STEP_ID=0", f"SLURM_PROCID={rank}")
+        wanted = {variable.encode() for variable in place}
+        found = []
+        for folder in Path("/proc").iterdir():
+            try:
+                if folder.name.isdecimal() and b"submitit" in (folder / "cmdline").read_bytes():
+                    variables = (folder / "environ").read_bytes().split(b"\0")
+                    found += [int(folder.name)] if wanted <= set(variables) else []
+            except (FileNotFoundError, ProcessLookupError):
+                # It ended while we looked.
+                continue
+        return found
+
+    def send(self, number: signal.Signals, rank: int) -> None:
+        for pid in self.processes(rank):
+            os.kill(pid, number)
+
+
+@pytest.fixture
+def submit(
+    make_cluster: MakeCluster, causal_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Train]:
+    """Submit the training of the recipe, under a name of its own; its data are prepared once for all."""
+    # Room for all of them at once: a run that waits is not interrupted.
+    cluster = make_cluster("--cpus", "8")
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    files = {side: entities_file(tmp_path / f"{side}.jsonl", 40)["path"] for side in ("train", "test")}
+    first: list[RunFolder] = []
+
+    def submit(
+        name: str,
+        partition: str = "high",
+        time_limit_min: int = 30,
+        ranks: str = "tasks_per_node: 1, cpus_per_task: 1",
+        stages: tuple[str, ...] = ("train",),
+    ) -> Train:
+        recipe, profile = tmp_path / f"{name}.yaml", tmp_path / f"{name}-profile.yaml"
+        steps = {"steps": STEPS, "save_steps": SAVE_STEPS, "time_limit_min": time_limit_min}
+        recipe.write_text(RECIPE.format(name=name, model=causal_folder, **files, ranks=ranks, **steps))
+        profile.write_text(f"partition: {partition}\nsignal_delay_s: 60\n")
+        planned = plan_recipe(recipe, [], cluster="slurm", profile=str(profile))
+        run = create_run(planned, tmp_path / "runs", command=["launch", "submit"])
+        if first:
+            copytree(first[0].prepared.root, run.prepared.root)
+        else:
+            prepare(run)
+            first.append(run)
+        names = {job.name for job in planned.plan.jobs if job.stage in stages}
+        submit_plan(run, planned.plan, planned.profile, only=names)
+        return Train(cluster, run)
+
+    return submit
+
+
+# Each returns the last step that was known to be done when a warning was given, 0 without a warning.
+
+
+def leave_alone(train: Train) -> int:
+    return 0
+
+
+def kill_a_rank(train: Train) -> int:
+    train.wait_for_step(40)
+    train.send(signal.SIGKILL, rank=1)
+    return 0
+
+
+def kill_while_a_checkpoint_is_written(train: Train) -> int:
+    """Stop rank 0 when a checkpoint's folder is there, and kill it if its marker is not."""
+    train.wait_for_step(10)
+    (pid,) = train.processes(rank=0)
+    for step in range(SAVE_STEPS, STEPS, SAVE_STEPS):
+        folder = train.run.checkpoints / f"checkpoint-{step}"
+        train.wait(folder.is_dir, every=0)
+        os.kill(pid, signal.SIGSTOP)
+        if not (folder / COMPLETE_MARKER).exists():
+            os.kill(pid, signal.SIGKILL)
+            return 0
+        os.kill(pid, signal.SIGCONT)
+    raise AssertionError("every checkpoint was complete before rank 0 could be stopped")
+
+
+def requeue_by_hand(train: Train) -> int:
+    train.wait_for_step(40)
+    step = train.step
+    train.cluster.run("scontrol", "requeue", train.slurm_id)
+    return step
+
+
+def preempt(train: Train) -> int:
+    """A job of a higher partition wants every GPU, of which this run has one on each node."""
+    train.wait_for_step(40)
+    step = train.step
+    wanted = ("--nodes=2", "--gres=gpu:2", "--partition=main", "--time=1", "--output=/dev/null")
+    train.cluster.run("sbatch", *wanted, "--wrap", "sleep 1")
+    return step
+
+
+def reach_the_time_limit(train: Train) -> int:
+    """Freeze a rank, and with it all, until Slurm's warning waits for it: nothing else is different then."""
+    train.wait_for_step(40)
+    (pid,) = train.processes(rank=1)
+    os.kill(pid, signal.SIGSTOP)
+    train.wait(lambda: is_pending(pid, signal.SIGUSR2), every=0.5)
+    step = train.step
+    os.kill(pid, signal.SIGCONT)
+    return step
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """What happens to a run, and what its attempts then say."""
+
+    happens: Callable[[Train], int]
+    causes: set[str]
+    submitted: dict[str, Any] = field(default_factory=dict)
+
+
+INTERRUPTIONS = {
+    "undisturbed": Interruption(leave_alone, set()),
+    # The jobs after it wait through all of it.
+    "killed": Interruption(kill_a_rank, {"killed"}, submitted={"stages": ("train", "evaluate", "merge")}),
+    "killed-while-saving": Interruption(kill_while_a_checkpoint_is_written, {"killed"}),
+    "requeued": Interruption(requeue_by_hand, {"interrupted"}),
+    "preempted": Interruption(
+        preempt,
+        {"preempted", "interrupted"},
+        submitted={"partition": "low", "ranks": "gpus_per_node: 1, cpus_per_gpu: 1"},
+    ),
+    "time-limit": Interruption(
+        reach_the_time_limit,
+        {"time_limit"},
+        submitted={"time_limit_min": 2},
+    ),
+}
+
+
+def test_whatever_interrupts_a_run_it_ends_as_if_nothing_had(
+    submit: Callable[..., Train], subtests: pytest.Subtests
+) -> None:
+    trains = {name: submit(name, **each.submitted) for name, each in INTERRUPTIONS.items()}
+
+    def interrupt(name: str) -> int:
+        warned_at = INTERRUPTIONS[name].happens(trains[name])
+        trains[name].wait(lambda: trains[name].state in FINAL, every=1)
+        return warned_at
+
+    with ThreadPoolExecutor(len(trains)) as threads:
+        warned = dict(zip(trains, threads.map(interrupt, trains), strict=True))
+    undisturbed = trains["undisturbed"].run
+    for name, train in trains.items():
+        with subtests.test(msg=name):
+            assert train.state == "completed"
+            assert bool(train.causes) == (name != "undisturbed")
+            assert set(train.causes) <= INTERRUPTIONS[name].causes
+            assert losses(train.run) == losses(undisturbed)
+            assert same_weights(train.run.model, undisturbed.model)
+            if warned[name]:
+                assert train.resumed_at >= warned[name] - 1
+    trains["killed"].wait(trains["killed"].run.report_html.is_file, every=1)
+
+
+def losses(run: RunFolder) -> list[tuple[float, ...]]:
+    history = read(run.train_summary)["log_history"]
+    return [
+        tuple(entry[key] for key in ("step", "epoch", "loss", "grad_norm", "learning_rate"))
+        for entry in history
+    ]
