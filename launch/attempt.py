@@ -1,6 +1,6 @@
 """What a batch script calls before and after its ranks: `python -m launch.attempt begin RUN JOB`.
 
-    begin RUN JOB          prints the number of the attempt that begins
+    begin RUN JOB          prints the number of the attempt that begins, nothing where the job had completed
     end RUN JOB STATUS     exit code 75 (EXIT_INTERRUPTED) asks the script to requeue its job
     refused RUN JOB        Slurm refused to
 
@@ -33,7 +33,7 @@ from launch.failures import Evidence, hung_ranks, ranks_of, settle_ranks, why
 from launch.plan import Plan, PlannedJob
 from launch.slurm import AccountedJob, accounted_attempts, shown_job
 from launch.slurm_states import batch_text
-from launch.states import JobState, RankState, State, read_job_state, read_json
+from launch.states import FINAL, JobState, RankState, State, read_job_state, read_json
 from rankfold.errors import EXIT_INTERRUPTED, EXIT_OPERATIONAL, RankfoldError
 from rankfold.run_folder import RunFolder
 
@@ -48,6 +48,8 @@ ACCOUNTED: dict[str, Cause] = {
     "CANCELLED": "cancelled",
 }
 """What accounting's words for the end of a job mean."""
+GOING_ON = ("RUNNING", "SIGNALING", "RESIZING", "SUSPENDED", "STOPPED")
+"""scontrol's words for a job that nobody has ended."""
 FINAL_STATES: dict[Cause, State] = {"completed": "completed", "cancelled": "cancelled"}
 
 
@@ -55,6 +57,10 @@ def begin(run: RunFolder, job: PlannedJob) -> int:
     """Write that an attempt begins and print its number; refuse where another one makes no sense."""
     slurm_id = this_job()
     attempts = read_attempts(run, job.name)
+    over = _ended_before(run, job, slurm_id, attempts)
+    if over is not None:
+        _tell(f"{job.name} does not run again: {over.error or over.state} when Slurm queued it once more")
+        return 0 if over.state == "completed" else EXIT_OPERATIONAL
     if attempts and attempts[-1].cause is None:
         _close_earlier(run, job, attempts[-1])
         attempts = read_attempts(run, job.name)
@@ -80,6 +86,9 @@ def end(run: RunFolder, job: PlannedJob, status: int) -> int:
     """Write how the attempt ended; EXIT_INTERRUPTED asks for another one."""
     slurm_id = this_job()
     attempt = read_attempts(run, job.name)[-1]
+    if attempt.slurm_id != slurm_id:
+        _tell(f"{job.name} belongs to the Slurm job {attempt.slurm_id} now: nothing is written of this one")
+        return 0
     ending, requeued = _why_ended(run, job, attempt, status)
     settle_ranks(run, job, ending)
     end_attempt(run, job.name, ending)
@@ -118,6 +127,26 @@ def this_job() -> str:
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
 
 
+def _ended_before(
+    run: RunFolder, job: PlannedJob, slurm_id: str, attempts: Sequence[Attempt]
+) -> JobState | None:
+    """How this very Slurm job ended before, if it did, or was followed by another submission.
+
+    Slurm queues a job again whose node goes down while it completes, whatever its script has written.
+    """
+    mine = [attempt for attempt in attempts if attempt.slurm_id == slurm_id]
+    if not mine:
+        return None
+    newest = (read_json(run.job_ids) or {}).get(job.name, slurm_id)
+    if newest != slurm_id:
+        error = f"it had been submitted anew as {newest}"
+        return JobState(job.name, job.stage, "cancelled", job.ranks, error=error)
+    told = read_job_state(run, job.name)
+    # What was to be tried again ended only because Slurm did not seem to requeue it.
+    final = told is not None and told.state in FINAL and mine[-1].cause not in TRIED_AGAIN
+    return told if final else None
+
+
 def _why_ended(run: RunFolder, job: PlannedJob, attempt: Attempt, status: int) -> tuple[Ending, bool]:
     """Why the attempt ended, and whether Slurm requeues the job by itself."""
     slurm_id = this_job()
@@ -131,7 +160,7 @@ def _why_ended(run: RunFolder, job: PlannedJob, attempt: Attempt, status: int) -
         status=status,
         ranks=_ranks_when_told(run, job, attempt.number, 0 if others_know else LAG_S),
         exits=exits,
-        hung=hung_ranks(run, job) if status else (),
+        hung=hung_ranks(run, job, attempt.number) if status else (),
         ended_by=ended_by,
         stopped_for=_stopped_for(job, attempt, shown),
         out_of_memory=batch_output.out_of_memory(text),
@@ -147,7 +176,7 @@ def _cancelled(run: RunFolder) -> Ending | None:
 
 def _ended_silently(shown: AccountedJob | None, requeued: bool) -> Ending | None:
     """What the controller says where the output says nothing: a job that ends, and is not to come back."""
-    if shown is None or shown.state == "RUNNING":
+    if shown is None or shown.state in GOING_ON:
         return None
     cause: Cause = "interrupted" if requeued else "cancelled"
     if shown.reason == "TimeLimit":
@@ -192,12 +221,24 @@ def _close_earlier(run: RunFolder, job: PlannedJob, attempt: Attempt) -> None:
         text = batch_output.last_attempt(batch_text(run, job, attempt.slurm_id))
         ending = batch_output.ended_by_slurm(text)
         known = accounted_attempts([attempt.slurm_id]).get(attempt.slurm_id, [])
-        for accounted in (each for each in known if each.ended is not None and each.state in ACCOUNTED):
-            cause, when = ACCOUNTED[accounted.state], accounted.ended
-            ending = ending or Ending(cause, batch_output.ERRORS[cause])
+        for accounted in reversed(known):
+            # Accounting lags: what it tells last may be of an attempt before.
+            if (
+                accounted.state in ACCOUNTED
+                and accounted.ended
+                and _is_after(accounted.ended, attempt.started)
+            ):
+                cause, when = ACCOUNTED[accounted.state], accounted.ended
+                ending = ending or Ending(cause, batch_output.ERRORS[cause])
+                break
     ending = ending or Ending("interrupted", "it ended without a word")
     settle_ranks(run, job, None)
     end_attempt(run, job.name, ending, when or _last_sign(run, job) or attempt.started)
+
+
+def _is_after(ended: str, started: str) -> bool:
+    """Whether an end by Slurm's clock, which counts whole seconds, is not before a start by ours."""
+    return datetime.fromisoformat(ended) >= datetime.fromisoformat(started).replace(microsecond=0)
 
 
 def _last_sign(run: RunFolder, job: PlannedJob) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from typing import Literal
 
 from launch.plan import PlannedJob
@@ -35,8 +36,14 @@ TRIED_AGAIN: frozenset[Cause] = frozenset(
 )
 """What another attempt may get past; all else would end in the same way again."""
 
+NOT_ITS_OWN: frozenset[Cause] = frozenset({"preempted", "node_failure"})
+"""Ends that say nothing of the job: it may have been taken away long before it could have got further."""
+
 MOST_WITHOUT_PROGRESS = 3
-"""Attempts of one submission that may begin at the same place; one more would end there too."""
+"""Attempts of one submission that may begin at the same place and end for reasons of their own."""
+
+MOST_AT_ONE_PLACE = 10
+"""The same with those that were taken away: a job that never keeps its nodes long enough needs others."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +114,16 @@ def end_attempt(run: RunFolder, job: str, ending: Ending, when: str | None = Non
 
 def no_progress(job: PlannedJob, attempts: Sequence[Attempt], progress: int) -> Ending | None:
     """Say that another attempt is not worth it, where a submission's last ones all began at `progress`."""
-    last = attempts[-MOST_WITHOUT_PROGRESS:]
-    if len(last) < MOST_WITHOUT_PROGRESS or any(attempt.progress != progress for attempt in last):
+    stuck = list(takewhile(lambda attempt: attempt.progress == progress, reversed(attempts)))
+    own = [attempt for attempt in stuck if attempt.cause not in NOT_ITS_OWN]
+    if len(own) < MOST_WITHOUT_PROGRESS and len(stuck) < MOST_AT_ONE_PLACE:
         return None
+    last = stuck[0]
     place = {"train": f"step {progress}", "evaluate": f"{progress} work units"}.get(job.stage, "the start")
-    cause = last[-1].cause or "interrupted"
-    error = f"{last[-1].error or cause.replace('_', ' ')}; {MOST_WITHOUT_PROGRESS} attempts in a row"
+    cause = last.cause or "interrupted"
+    error = f"{last.error or cause.replace('_', ' ')}; {len(stuck)} attempts in a row"
     advice = f"; raise resources.{job.stage}.time_limit_min" if cause == "time_limit" else ""
-    return Ending("no_progress", f"{error} began at {place} and got no further{advice}", last[-1].rank)
+    return Ending("no_progress", f"{error} began at {place} and got no further{advice}", last.rank)
 
 
 def progress_of(run: RunFolder, job: PlannedJob) -> int:

@@ -82,8 +82,7 @@ def slurm_parameters(
         "nodes": job.nodes,
         "ntasks_per_node": job.tasks_per_node,
         "time": job.time_limit_min,
-        # At least half of the time is for work, however short it is.
-        "signal_delay_s": min(profile.signal_delay_s, 60 * job.time_limit_min // 2),
+        "signal_delay_s": profile.warning_s(job.time_limit_min),
         # submitit's own mark in the accounting, which a site that checks such keys would refuse.
         "wckey": None,
         "array_parallelism": len(batch.jobs),
@@ -155,6 +154,8 @@ def _setup(batch: Batch, profile: ClusterProfile, run: RunFolder) -> list[str]:
         # Slurm sends TERM to this script too, which still has to write down how the attempt ended.
         "trap : TERM",
         f'LAUNCH_ATTEMPT=$({_attempt("begin", profile, run)} "$job") || exit',
+        # Without a number it had completed before Slurm queued it once more; what waits for it may start.
+        '[ -n "$LAUNCH_ATTEMPT" ] || exit 0',
         "export LAUNCH_ATTEMPT",
     ]
 
@@ -189,13 +190,15 @@ def _scratch(profile: ClusterProfile, nodes: int) -> list[str]:
 
 
 def _additional(profile: ClusterProfile) -> dict[str, str | int | bool]:
-    options = {
+    told = {
         name.lstrip("-").replace("_", "-"): _sbatch_value(value)
         for name, value in profile.sbatch_options.items()
-        if value is not False
     }
+    # Some sites refuse jobs that may be requeued.
+    requeue = {} if told.get("no-requeue", False) is not False else {"requeue": True}
     reservation = {} if profile.reservation is None else {"reservation": _sbatch_value(profile.reservation)}
-    return {"kill-on-invalid-dep": "yes", "requeue": True, **reservation, **options}
+    options = {"kill-on-invalid-dep": "yes", **requeue, **reservation, **told}
+    return {name: value for name, value in options.items() if value is not False}
 
 
 def _escaped_outputs(folder: Path, *, is_array: bool) -> tuple[str, str] | None:

@@ -17,8 +17,13 @@ OTHERS_ENDED = re.compile(r"^srun: .*Terminating StepId", re.MULTILINE)
 """From here on srun reports the ranks that it ended itself, because one had failed."""
 OUT_OF_MEMORY = re.compile(r"oom[-_ ]kill|: Out Of Memory", re.IGNORECASE)
 """slurmstepd: `Detected 1 oom-kill event(s)`; srun: `task 0: Out Of Memory`."""
-JOB_ENDED = re.compile(r"\*\*\* JOB \S+ ON \S+ CANCELLED AT \S+(?: DUE TO ([A-Z ]+?))?(?:,.*)? \*\*\*")
-"""slurmstepd says so of a whole job only where Slurm ends it; of a step, also where a rank failed."""
+JOB_ENDED = re.compile(
+    r"\*\*\* JOB \S+ ON \S+ CANCELLED AT \S+(?: DUE (?:to SIGNAL \w+|TO ([A-Z ]+?)))?(?:,.*)? \*\*\*"
+)
+"""slurmstepd says so of a whole job only where Slurm ends it; of a step, also where a rank failed.
+
+Newer ones name the signal (`DUE to SIGNAL Terminated`) where older ones give no reason: scancel.
+"""
 NODE_FAILED = re.compile(r"^srun: error: Node failure on (\S+)", re.MULTILINE)
 SIGNALS = {signal.strsignal(number): number for number in signal.valid_signals()}
 

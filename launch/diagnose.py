@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from launch.attempts import TRIED_AGAIN, Cause
+from launch.attempts import TRIED_AGAIN, Attempt, Cause
 from launch.batch import SETUP_FAILED
 from launch.batch_output import ended_by_slurm, last_attempt
 from launch.diagnosis import Diagnosis, KnownCause, slurm_says
@@ -65,10 +65,9 @@ def _failure(run: RunFolder, name: str, status: RunStatus, job: JobStatus) -> Di
     planned = plan.job(job.job)
     told = slurm_says(job.slurm_id)
     batch = last_attempt(batch_text(run, planned, job.slurm_id)) if job.slurm_id else ""
-    cause = _cause(job, told, batch)
-    # A setup line that fails does so before its attempt is written down.
-    attempt = job.attempts[-1] if job.attempts and SETUP_FAILED not in batch else None
-    evidence = collect(run, planned, attempt)
+    attempt = _last_attempt(job, batch)
+    cause = _cause(job, attempt, told, batch)
+    evidence = collect(run, planned, attempt, ranks_began=attempt is not None or not job.attempts)
     # What Slurm says is about the job as a whole; a rank's own words say more.
     error = evidence.error or job.error or ""
     tried = [attempt.cause for attempt in job.attempts if attempt.cause not in (None, "no_progress")]
@@ -128,14 +127,21 @@ def _searched(cause: Cause | None, evidence: Evidence) -> Sequence[str]:
     return () if told else evidence.batch
 
 
-def _cause(job: JobStatus, told: AccountedJob | None, batch: str) -> Cause | None:
-    """Why the last attempt ended: as it was written down, else as Slurm says it."""
+def _last_attempt(job: JobStatus, batch: str) -> Attempt | None:
+    """The attempt that failed; None where the setup failed before it was written down."""
     last = job.attempts[-1] if job.attempts else None
+    if last is None or SETUP_FAILED in batch:
+        return None
+    return last if job.slurm_id in (None, last.slurm_id) else None
+
+
+def _cause(job: JobStatus, last: Attempt | None, told: AccountedJob | None, batch: str) -> Cause | None:
+    """Why the last attempt ended: as it was written down, else as Slurm says it."""
     if last is not None and last.cause is not None and last.cause not in TRIED_AGAIN:
         return last.cause
     if told is not None and told.state in SLURM_CAUSES:
         return SLURM_CAUSES[told.state]
-    if job.slurm_id and (last is None or SETUP_FAILED in batch):
+    if job.slurm_id and last is None:
         # It did not get as far as writing that it began.
         return "setup_failed"
     if last is not None and last.cause is not None:

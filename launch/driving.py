@@ -155,7 +155,7 @@ class Driver:
         if codes:
             status = exits[0].code if exits else 0 if None not in codes else 1
         ranks = ranks_of(self.run, job, running.attempt.number)
-        hung = hung_ranks(self.run, job) if status else ()
+        hung = hung_ranks(self.run, job, running.attempt.number) if status else ()
         return Evidence(1 if status is None else status, ranks, exits, hung, where=str(self.run.driver_log))
 
     def _stuck(self, running: _Running, ending: Ending) -> Ending | None:

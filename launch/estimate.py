@@ -23,6 +23,8 @@ USABLE = 0.9
 MOMENTS = {"adamw_torch": 2, "adamw_torch_fused": 2, "adagrad": 1, "rmsprop": 1, "sgd": 0}
 """Optimizer → numbers that it keeps for each parameter it trains, in the parameter's precision."""
 
+_REDUCE_BUCKET_SIZE = 500_000_000
+"""DeepSpeed's default of `reduce_bucket_size`, for a recipe that takes ours back."""
 _MAX_LIVE_PARAMETERS = 1_000_000_000
 """DeepSpeed's default of `stage3_max_live_parameters`."""
 
@@ -221,7 +223,7 @@ def _sharded(
     parameters = weights.base * width + weights.trained_beside * beside
     gradients = weights.trained * (width if stage == 3 else beside)
     optimizer = _shard(weights.trained, ranks) * 4 * (1 + MOMENTS[recipe.train.optim])
-    bucket = zero["reduce_bucket_size"]
+    bucket = zero.get("reduce_bucket_size", _REDUCE_BUCKET_SIZE)
     # What transformers fills in for auto, hidden size × hidden size, is next to nothing.
     buffers = (0 if bucket == "auto" else int(bucket)) * width
     if stage == 2 and zero.get("overlap_comm"):

@@ -57,10 +57,16 @@ class Evidence:
     stacks: dict[int, Stack]
 
 
-def collect(run: RunFolder, job: PlannedJob, attempt: Attempt | None) -> Evidence:
-    """Gather what the last attempt at a job left."""
+def collect(
+    run: RunFolder, job: PlannedJob, attempt: Attempt | None, *, ranks_began: bool = True
+) -> Evidence:
+    """Gather what the last attempt at a job left.
+
+    Args:
+        ranks_began: False where what ranks wrote is of attempts before.
+    """
     batch = last_attempt(_batch_text(run, job))
-    states = _failed_ranks(run, job, attempt)
+    states = _failed_ranks(run, job, attempt) if ranks_began else []
     rank, error = _first(attempt, states, batch)
     stacks = {
         number: stack for number in range(job.ranks) if (stack := read_stack(_rank_text(run, job, number)))

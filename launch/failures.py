@@ -97,9 +97,10 @@ def cause_of(kind: str | None, error: str) -> Cause:
     return next((cause for pattern, cause in WORDS if pattern.search(error)), "exception")
 
 
-def hung_ranks(run: RunFolder, job: PlannedJob) -> tuple[int, ...]:
-    """The ranks that were ended in their last attempt because they got no further."""
-    return tuple(rank for rank in range(job.ranks) if _shows_hang(run, job.name, rank))
+def hung_ranks(run: RunFolder, job: PlannedJob, attempt: int) -> tuple[int, ...]:
+    """The ranks that were ended in an attempt because they got no further; such a one has told no end."""
+    silent = (state.rank for state in ranks_of(run, job, attempt) if state.state == "running")
+    return tuple(rank for rank in silent if _shows_hang(run, job.name, rank))
 
 
 def silent_failure(run: RunFolder, job: PlannedJob, attempt: int, patience_s: float) -> bool:
@@ -149,9 +150,12 @@ def _memory(evidence: Evidence) -> Ending | None:
 def _hang(evidence: Evidence) -> Ending | None:
     if not evidence.hung:
         return None
-    others = f", as did ranks {', '.join(map(str, evidence.hung[1:]))}" if evidence.hung[1:] else ""
-    error = f"got no further until its time was over{others}; its log shows where each thread stood"
-    return Ending("hung", error, evidence.hung[0])
+    first, *rest = evidence.hung
+    whose, others = "its log shows", ""
+    if rest:
+        whose, others = "their logs show", f", as did rank{'s' * (len(rest) > 1)} {', '.join(map(str, rest))}"
+    error = f"got no further until its time was over{others}; {whose} where each thread stood"
+    return Ending("hung", error, first)
 
 
 def _signal(evidence: Evidence) -> Ending | None:

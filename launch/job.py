@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import multiprocessing
 import os
@@ -35,13 +36,15 @@ QUIET = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
 }
 
-
 OFFLINE = {
     # What a run needs was fetched before it was submitted; compute nodes often see no network, and wait.
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
 }
+
+EXIT_S = 60.0
+"""How long a rank that failed may take to exit: what it shares with others may wait for them for ever."""
 
 STOPS_AT_SAFE_POINTS = ("train", "evaluate")
 """Stages that a signal asks to stop; the others are short and begin again."""
@@ -117,8 +120,11 @@ class RankJob:
             _set_up_logging()
             try:
                 self._run_and_tell(place, lifeline)
-            finally:
                 lifeline.end()
+            except BaseException:
+                exit_within(EXIT_S)
+                raise
+            finally:
                 end_children()
 
     def _heed_signals(self, lifeline: Lifeline) -> None:
@@ -237,7 +243,18 @@ def timeout_s(run: RunFolder) -> float:
     import yaml
 
     recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
-    return float(60 * recipe["distributed"]["timeout_min"])
+    minutes = recipe.get("distributed", {}).get("timeout_min")
+    if minutes is None:
+        # A run from before recipes had it. The schema is slow to import, and signals still end this rank.
+        from rankfold.recipe.schema import Distributed
+
+        minutes = Distributed().timeout_min
+    return float(60 * minutes)
+
+
+def exit_within(seconds: float) -> None:
+    """End this process then if it still hangs; takes the place of a lifeline's timer, as there is but one."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=2)
 
 
 def end_children() -> None:

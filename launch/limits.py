@@ -32,7 +32,9 @@ def _size_problems(plan: Plan, profile: ClusterProfile, site: Site) -> Iterator[
     allowed = profile.max_array_size or SLURMS_OWN_MAX_ARRAY_SIZE
     arrays = [job.array for job in plan.jobs if job.array]
     largest = max((arrays.count(name) for name in set(arrays)), default=0)
-    if min(largest, allowed) > site.max_array_size:
+    size = min(largest, allowed)
+    # A shard by itself is submitted as a job, not as an array of one.
+    if size > max(1, site.max_array_size):
         message = f"arrays of up to {allowed} jobs are planned, this cluster takes {site.max_array_size}"
         remedy = f"Set max_array_size: {site.max_array_size} in the profile; larger arrays are then split."
         if site.max_array_size == 0:

@@ -43,6 +43,9 @@ def start_driver(run: RunFolder) -> int:
     deadline = time.monotonic() + START_TIMEOUT_S
     while read_driver_state(run) is None:
         if process.poll() is not None or time.monotonic() > deadline:
+            # One that only was slow would start the run after all, which the caller takes back.
+            process.kill()
+            process.wait()
             raise OperationalError(
                 f"the driver process did not start: {_last_line(run.driver_log)}",
                 where=str(run.driver_log),

@@ -56,6 +56,10 @@ class ClusterProfile:
         options = {**self.sbatch_options, **changed.pop("sbatch_options", {})}
         return replace(self, **changed, sbatch_options=options, stages={})
 
+    def warning_s(self, time_limit_min: int) -> int:
+        """When the ranks are warned, in seconds before the limit: half of the time at least is for work."""
+        return min(self.signal_delay_s, 60 * time_limit_min // 2)
+
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "setup": list(self.setup)}
 

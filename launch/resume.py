@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from launch.plan import Plan, PlannedJob
 from launch.processes import end_group
 from launch.runs import was_started
 from launch.runs_lock import submitting
+from launch.slurm_states import AT_WORK, WAITING
 from launch.states import (
     FINAL,
     JobState,
@@ -24,13 +26,16 @@ from launch.states import (
     read_rank_states,
 )
 from launch.status import read_status
-from rankfold.errors import UserError
+from rankfold.errors import OperationalError, UserError
 from rankfold.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from launch.profiles import ClusterProfile
 
 RANK_PATIENCE_S = 5.0
+QUEUE_PATIENCE_S = 60.0
+"""Longer than the 30 seconds that Slurm gives a job, unless told otherwise, between TERM and KILL."""
+QUEUE_POLL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def _drive(run: RunFolder, plan: Plan, missing: Collection[str]) -> int:
 
 
 def _submit(run: RunFolder, plan: Plan, missing: Collection[str]) -> dict[str, str]:
-    from launch.slurm import cancel_jobs, slurm_answers
+    from launch.slurm import slurm_answers
     from launch.submission import submit_plan
 
     if not slurm_answers():
@@ -118,12 +123,32 @@ def _submit(run: RunFolder, plan: Plan, missing: Collection[str]) -> dict[str, s
             where=run.run_id,
             remedy="Log in to a node with sbatch on its PATH.",
         )
-    if not was_started(run):
-        # A submission that was cut short left some of its jobs in the queue.
-        cancel_jobs(list((read_json(run.job_ids) or {}).values()))
+    _empty_queue(list((read_json(run.job_ids) or {}).values()))
     profile = _stored_profile(run)
     _write_states(run, plan, missing)
     return submit_plan(run, plan, profile, only=missing)
+
+
+def _empty_queue(ids: list[str]) -> None:
+    """Have Slurm end what is left of earlier submissions: two of the same job would write the same files.
+
+    A submission that was cut short leaves jobs, a failure those that did not wait for the failed one, and a
+    cancelled job may save until Slurm kills it.
+
+    Raises:
+        OperationalError: Slurm does not answer, or takes longer than QUEUE_PATIENCE_S.
+    """
+    from launch.slurm import cancel_jobs, queued_jobs
+
+    deadline = time.monotonic() + QUEUE_PATIENCE_S
+    while left := {one: job.state for one, job in queued_jobs(ids).items() if job.state in WAITING + AT_WORK}:
+        if time.monotonic() > deadline:
+            raise OperationalError(
+                f"Slurm has not ended {' '.join(left)} within {QUEUE_PATIENCE_S:g} s",
+                remedy=f"Resume once `squeue --jobs={','.join(left)}` shows none of them.",
+            )
+        cancel_jobs([one for one, state in left.items() if state != "COMPLETING"])
+        time.sleep(QUEUE_POLL_S)
 
 
 def _write_states(run: RunFolder, plan: Plan, missing: Collection[str]) -> None:

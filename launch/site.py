@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from launch.slurm import MISLEADING
 from rankfold.errors import OperationalError
 
 ANSWER_TIMEOUT_S = 30
@@ -149,8 +151,12 @@ def answer(command: Sequence[str], *, timeout_s: float = ANSWER_TIMEOUT_S) -> st
     Raises:
         OperationalError: It is not there, fails, or does not answer in time.
     """
+    # SINFO_PARTITION and the like would hide a part of the cluster.
+    clean = {name: value for name, value in os.environ.items() if not MISLEADING.match(name)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, check=False, env=clean
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise OperationalError(f"{command[0]} does not answer: {error}") from error
     if done.returncode != 0:

@@ -14,7 +14,7 @@ from rankfold.errors import OperationalError
 
 COMMAND_TIMEOUT_S = 30
 """A busy controller answers late; one that is down answers never."""
-MISLEADING = re.compile(r"(SQUEUE|SACCT|SCANCEL|SCONTROL)_|SLURM_(?!CONF$)")
+MISLEADING = re.compile(r"(SQUEUE|SINFO|SACCT|SACCTMGR|SCANCEL|SCONTROL)_|SLURM_(?!CONF$)")
 """A user's or a surrounding job's variables that filter or reformat what Slurm's commands answer."""
 QUEUE_FIELDS = "%i|%T|%r|%N|%S|%L"
 ACCOUNT_FIELDS = "JobID,State,ExitCode,Start,End,NodeList"

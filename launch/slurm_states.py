@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from launch.attempts import read_attempts
+from launch.batch import SETUP_FAILED
+from launch.batch_output import ended_by_slurm, last_attempt
 from launch.plan import PlannedJob
 from launch.queue_reasons import NEVER, reason_words
 from launch.slurm import AccountedJob, QueuedJob, accounted_attempts, queued_jobs
-from launch.states import FINAL, JobState
+from launch.states import FINAL, JobState, State
 from rankfold.errors import OperationalError
 from rankfold.run_folder import RunFolder
 
@@ -26,6 +29,7 @@ STATE_WORDS = {
     "DEADLINE": "its deadline had passed",
     "REVOKED": "it was moved to another cluster",
 }
+SETUP_LINE = re.compile(rf"^launch: ({SETUP_FAILED.removeprefix('launch: ')}.*)$", re.MULTILINE)
 SRUN_ERROR = re.compile(r"^srun: error: (\S+: tasks? .*)$", re.MULTILINE)
 """`srun: error: node2: task 1: Killed`: the first such line names the rank that ended the others."""
 
@@ -68,7 +72,7 @@ def join(
         # A job that has written its end may stay in the queue for a moment.
         return own, None
     if queued is None:
-        ended = _forgotten(own, answers.accounted.get(slurm_id))
+        ended = _forgotten(run, job, own, slurm_id, answers.accounted.get(slurm_id))
         return _with_srun_error(run, job, ended, slurm_id), None
     if state in WAITING:
         return replace(own, state="pending"), queued
@@ -92,12 +96,22 @@ def user_name(number: int) -> str:
         return f"user {number}"
 
 
-def _forgotten(own: JobState, known: AccountedJob | None) -> JobState:
-    """A job that squeue does not know any more."""
+def _forgotten(
+    run: RunFolder, job: PlannedJob, own: JobState, slurm_id: str, known: AccountedJob | None
+) -> JobState:
+    """A job that squeue does not know any more; without accounting its output may still say how it ended."""
     if known is not None and known.state not in (*WAITING, *AT_WORK):
         by = None if known.cancelled_by is None else user_name(known.cancelled_by)
         return _ended(own, known.state, by=by)
-    if own.state == "running":
+    text = last_attempt(batch_text(run, job, slurm_id))
+    ending = ended_by_slurm(text)
+    if ending is not None:
+        state: State = "cancelled" if ending.cause == "cancelled" else "failed"
+        return replace(own, state=state, error=ending.error)
+    setup = SETUP_LINE.search(text)
+    if setup:
+        return replace(own, state="failed", error=setup[1])
+    if own.state == "running" or (text and not read_attempts(run, job.name)):
         return replace(own, state="failed", error="left Slurm's queue without finishing")
     return replace(own, state="cancelled", error="left Slurm's queue without starting")
 

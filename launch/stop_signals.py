@@ -14,6 +14,7 @@ from types import FrameType
 
 from launch.attempts import read_attempts
 from launch.plan import Plan
+from launch.profiles import ClusterProfile
 from launch.states import read_json
 from rankfold.lifeline import Lifeline
 from rankfold.run_folder import RunFolder
@@ -43,8 +44,9 @@ class Reasons:
 
     @classmethod
     def of(cls, run: RunFolder, job: str) -> Reasons:
-        end = _end_time(run, job)
-        delay_s = (read_json(run.profile) or {}).get("signal_delay_s", 0)
+        limit_min = Plan.from_json(read_json(run.plan)).job(job).time_limit_min
+        end, profile = _end_time(run, job, limit_min), read_json(run.profile)
+        delay_s = ClusterProfile.from_json(profile).warning_s(limit_min) if profile else 0
         return cls(run.cancelled, None if end is None else end - delay_s - EARLY_S)
 
     def why(self) -> str:
@@ -75,7 +77,7 @@ def heed(lifeline: Lifeline, why: Callable[[], str]) -> None:
     threading.Thread(target=watch, name="stop signals", daemon=True).start()
 
 
-def _end_time(run: RunFolder, job: str) -> float | None:
+def _end_time(run: RunFolder, job: str, limit_min: int) -> float | None:
     """When the time limit ends this attempt, in seconds of time.time(), where that is known."""
     known = os.environ.get("SLURM_JOB_END_TIME", "")
     if known.isdecimal():
@@ -83,5 +85,4 @@ def _end_time(run: RunFolder, job: str) -> float | None:
     attempts = read_attempts(run, job)
     if not attempts:
         return None
-    minutes = Plan.from_json(read_json(run.plan)).job(job).time_limit_min
-    return datetime.fromisoformat(attempts[-1].started).timestamp() + 60 * minutes
+    return datetime.fromisoformat(attempts[-1].started).timestamp() + 60 * limit_min

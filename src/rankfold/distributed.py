@@ -65,8 +65,7 @@ def agree(flags: Sequence[bool]) -> tuple[bool, ...]:
     """
     if not _in_group():
         return tuple(flags)
-    on_cpu = "cpu:" in torch.distributed.get_backend_config()
-    said = torch.tensor(list(flags), dtype=torch.int32, device="cpu" if on_cpu else device())
+    said = torch.tensor(list(flags), dtype=torch.int32, device=_meeting_place())
     torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
     return tuple(map(bool, said.tolist()))
 
@@ -89,7 +88,7 @@ def all_gather_bytes(parts: Sequence[bytes]) -> list[list[bytes]]:
 
 def _all_gather(mine: Tensor) -> list[Tensor]:
     """Every rank's vector, by rank, on the CPU; their lengths may differ."""
-    world_size, place = torch.distributed.get_world_size(), device()
+    world_size, place = torch.distributed.get_world_size(), _meeting_place()
     sizes = [torch.zeros(1, dtype=torch.int64, device=place) for _ in range(world_size)]
     torch.distributed.all_gather(sizes, torch.tensor([len(mine)], device=place))
     # The collective wants equal sizes.
@@ -99,6 +98,12 @@ def _all_gather(mine: Tensor) -> list[Tensor]:
     gathered = [torch.empty_like(padded) for _ in range(world_size)]
     torch.distributed.all_gather(gathered, padded)
     return [vector[: int(size)].cpu() for vector, size in zip(gathered, sizes, strict=True)]
+
+
+def _meeting_place() -> torch.device:
+    """The CPU where the group can: a GPU has its own work and memory for it alone."""
+    on_cpu = "cpu:" in torch.distributed.get_backend_config()
+    return torch.device("cpu") if on_cpu else device()
 
 
 def _in_group() -> bool:

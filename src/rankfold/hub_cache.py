@@ -157,8 +157,12 @@ def find_snapshot(repository: Repository, cache: Path) -> Snapshot | None:
 
 
 def holds_model(folder: Path) -> bool:
-    """Whether a folder has a configuration and weights that are safe to load."""
-    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    """Whether a folder has a configuration and weights that are safe to load, and every part of those."""
+    return (
+        (folder / "config.json").is_file()
+        and any(folder.glob("*.safetensors"))
+        and all((folder / part).is_file() for part in _parts(folder))
+    )
 
 
 def is_commit(revision: str) -> bool:
@@ -200,6 +204,14 @@ def _commit(folder: Path, revision: str) -> str | None:
     if ".." in Path(revision).parts or not reference.is_file():
         return None
     return reference.read_text(encoding="ascii").strip()
+
+
+def _parts(folder: Path) -> frozenset[str]:
+    """The files that the weights are divided into, as transformers' index of them says; none without one."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return frozenset()
+    return frozenset(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
 
 
 def _listed_files(tree: Path) -> tuple[str, ...]:

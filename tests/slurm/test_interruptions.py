@@ -1,8 +1,8 @@
 """An interruption is invisible: the run ends by itself, and as if nothing had happened.
 
 Every way to be interrupted happens to a run of its own, all of them at once on one cluster; each is compared
-with a run that nobody disturbed. Two ranks on two nodes train a tiny model; of two numbers there is one sum
-only, so weights and losses can be, and are, compared bit for bit.
+with a run that nobody disturbed. One rank, or two on two nodes, train a tiny model; of two numbers there is
+one sum only, so weights and losses can be, and are, compared bit for bit.
 """
 
 import os
@@ -22,16 +22,17 @@ from models import same_weights
 from tiny_runs import entities_file
 
 from launch.new_run import create_run
-from launch.planning import plan_recipe
+from launch.planning import Planned, plan_recipe
 from launch.states import FINAL
 from launch.submission import submit_plan
 from rankfold.checkpoints import COMPLETE_MARKER
 from rankfold.run_folder import RunFolder
 from rankfold.stages.prepare import prepare
+from rankfold.stages.train import train as train_stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-STEPS, SAVE_STEPS = 300, 25
+STEPS, SAVE_STEPS = 120, 20
 RECIPE = """
 name: {name}
 task: generative_ner
@@ -51,7 +52,7 @@ train:
 evaluation: {{baseline: false, unit_size: 4, per_device_eval_batch_size: 4, max_new_tokens: 4}}
 resources:
   prepare: {{cpus_per_task: 1, time_limit_min: 30}}
-  train: {{nodes: 2, {ranks}, time_limit_min: {time_limit_min}}}
+  train: {{nodes: {nodes}, {ranks}, time_limit_min: {time_limit_min}}}
   evaluate: {{cpus_per_task: 1, time_limit_min: 30}}
   merge: {{cpus_per_task: 1, time_limit_min: 30}}
 """
@@ -89,7 +90,7 @@ class Train:
         """The step at which the second attempt went on."""
         return int(read(self.run.attempts("train"))[1]["progress"])
 
-    def wait(self, what: Callable[[], bool], seconds: float = 240, *, every: float = 0.05) -> None:
+    def wait(self, what: Callable[[], bool], seconds: float = 400, *, every: float = 0.05) -> None:
         deadline = time.monotonic() + seconds
         while not what():
             if time.monotonic() > deadline:
@@ -122,26 +123,22 @@ class Train:
 
 
 @pytest.fixture
-def submit(
-    make_cluster: MakeCluster, causal_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Train]:
-    """Submit the training of the recipe, under a name of its own; its data are prepared once for all."""
-    # Room for all of them at once: a run that waits is not interrupted.
-    cluster = make_cluster("--cpus", "8")
-    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+def runs(causal_folder: Path, tmp_path: Path) -> Callable[..., tuple[RunFolder, Planned]]:
+    """Make runs of the recipe, each under a name of its own; their data are prepared once for all."""
     files = {side: entities_file(tmp_path / f"{side}.jsonl", 40)["path"] for side in ("train", "test")}
     first: list[RunFolder] = []
 
-    def submit(
+    def make(
         name: str,
+        nodes: int = 1,
         partition: str = "high",
         time_limit_min: int = 30,
         ranks: str = "tasks_per_node: 1, cpus_per_task: 1",
-        stages: tuple[str, ...] = ("train",),
-    ) -> Train:
+    ) -> tuple[RunFolder, Planned]:
         recipe, profile = tmp_path / f"{name}.yaml", tmp_path / f"{name}-profile.yaml"
+        values = {"name": name, "model": causal_folder, **files, "nodes": nodes, "ranks": ranks}
         steps = {"steps": STEPS, "save_steps": SAVE_STEPS, "time_limit_min": time_limit_min}
-        recipe.write_text(RECIPE.format(name=name, model=causal_folder, **files, ranks=ranks, **steps))
+        recipe.write_text(RECIPE.format(**values, **steps))
         profile.write_text(f"partition: {partition}\nsignal_delay_s: 60\n")
         planned = plan_recipe(recipe, [], cluster="slurm", profile=str(profile))
         run = create_run(planned, tmp_path / "runs", command=["launch", "submit"])
@@ -150,11 +147,9 @@ def submit(
         else:
             prepare(run)
             first.append(run)
-        names = {job.name for job in planned.plan.jobs if job.stage in stages}
-        submit_plan(run, planned.plan, planned.profile, only=names)
-        return Train(cluster, run)
+        return run, planned
 
-    return submit
+    return make
 
 
 # Each returns the last step that was known to be done when a warning was given, 0 without a warning.
@@ -165,7 +160,7 @@ def leave_alone(train: Train) -> int:
 
 
 def kill_a_rank(train: Train) -> int:
-    train.wait_for_step(40)
+    train.wait_for_step(30)
     train.send(signal.SIGKILL, rank=1)
     return 0
 
@@ -186,7 +181,7 @@ def kill_while_a_checkpoint_is_written(train: Train) -> int:
 
 
 def requeue_by_hand(train: Train) -> int:
-    train.wait_for_step(40)
+    train.wait_for_step(30)
     step = train.step
     train.cluster.run("scontrol", "requeue", train.slurm_id)
     return step
@@ -194,7 +189,7 @@ def requeue_by_hand(train: Train) -> int:
 
 def preempt(train: Train) -> int:
     """A job of a higher partition wants every GPU, of which this run has one on each node."""
-    train.wait_for_step(40)
+    train.wait_for_step(30)
     step = train.step
     wanted = ("--nodes=2", "--gres=gpu:2", "--partition=main", "--time=1", "--output=/dev/null")
     train.cluster.run("sbatch", *wanted, "--wrap", "sleep 1")
@@ -202,20 +197,20 @@ def preempt(train: Train) -> int:
 
 
 def reach_the_time_limit(train: Train) -> int:
-    """Freeze a rank, and with it all, until Slurm's warning waits for it: nothing else is different then."""
-    train.wait_for_step(40)
-    (pid,) = train.processes(rank=1)
-    os.kill(pid, signal.SIGSTOP)
-    train.wait(lambda: is_pending(pid, signal.SIGUSR2), every=0.5)
+    """Freeze the rank until Slurm's warning, which wakes it; nothing else is different then."""
+    train.wait_for_step(5)
     step = train.step
-    os.kill(pid, signal.SIGCONT)
+    (pid,) = train.processes(rank=0)
+    os.kill(pid, signal.SIGSTOP)
+    train.wait(lambda: not is_stopped(pid), every=0.5)
     return step
 
 
-def is_pending(pid: int, number: signal.Signals) -> bool:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd:", "ShdPnd:"))]
-    return any(mask >> (number - 1) & 1 for mask in masks)
+def is_stopped(pid: int) -> bool:
+    try:
+        return "State:\tT" in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -228,28 +223,33 @@ class Interruption:
 
 
 INTERRUPTIONS = {
-    "undisturbed": Interruption(leave_alone, set()),
-    # The jobs after it wait through all of it.
-    "killed": Interruption(kill_a_rank, {"killed"}, submitted={"stages": ("train", "evaluate", "merge")}),
-    "killed-while-saving": Interruption(kill_while_a_checkpoint_is_written, {"killed"}),
-    "requeued": Interruption(requeue_by_hand, {"interrupted"}),
+    "undisturbed": Interruption(leave_alone, set(), {"nodes": 2}),
+    "killed": Interruption(kill_a_rank, {"killed"}, {"nodes": 2}),
     "preempted": Interruption(
         preempt,
-        {"preempted", "interrupted"},
-        submitted={"partition": "low", "ranks": "gpus_per_node: 1, cpus_per_gpu: 1"},
+        {"preempted"},
+        {"nodes": 2, "partition": "low", "ranks": "gpus_per_node: 1, cpus_per_gpu: 1"},
     ),
-    "time-limit": Interruption(
-        reach_the_time_limit,
-        {"time_limit"},
-        submitted={"time_limit_min": 2},
-    ),
+    "killed-while-saving": Interruption(kill_while_a_checkpoint_is_written, {"killed"}),
+    "requeued": Interruption(requeue_by_hand, {"interrupted"}),
+    "time-limit": Interruption(reach_the_time_limit, {"time_limit"}, {"time_limit_min": 3}),
 }
 
 
 def test_whatever_interrupts_a_run_it_ends_as_if_nothing_had(
-    submit: Callable[..., Train], subtests: pytest.Subtests
+    runs: Callable[..., tuple[RunFolder, Planned]],
+    make_cluster: MakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    subtests: pytest.Subtests,
 ) -> None:
-    trains = {name: submit(name, **each.submitted) for name, each in INTERRUPTIONS.items()}
+    # Room for all of them at once: a run that waits is not interrupted.
+    cluster = make_cluster("--cpus", "8")
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    trains = {}
+    for name, interruption in INTERRUPTIONS.items():
+        run, planned = runs(name, **interruption.submitted)
+        submit_plan(run, planned.plan, planned.profile, only=["train"])
+        trains[name] = Train(cluster, run)
 
     def interrupt(name: str) -> int:
         warned_at = INTERRUPTIONS[name].happens(trains[name])
@@ -258,8 +258,11 @@ def test_whatever_interrupts_a_run_it_ends_as_if_nothing_had(
 
     with ThreadPoolExecutor(len(trains)) as threads:
         warned = dict(zip(trains, threads.map(interrupt, trains), strict=True))
-    undisturbed = trains["undisturbed"].run
+    alone, _ = runs("alone")
+    train_here(alone)
     for name, train in trains.items():
+        two_ranks = "nodes" in INTERRUPTIONS[name].submitted
+        undisturbed = trains["undisturbed"].run if two_ranks else alone
         with subtests.test(msg=name):
             assert train.state == "completed"
             assert bool(train.causes) == (name != "undisturbed")
@@ -268,7 +271,16 @@ def test_whatever_interrupts_a_run_it_ends_as_if_nothing_had(
             assert same_weights(train.run.model, undisturbed.model)
             if warned[name]:
                 assert train.resumed_at >= warned[name] - 1
-    trains["killed"].wait(trains["killed"].run.report_html.is_file, every=1)
+
+
+def train_here(run: RunFolder) -> None:
+    """Train in this process, on one thread as a rank with one core does."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train_stage(run)
+    torch.set_num_threads(threads)
 
 
 def losses(run: RunFolder) -> list[tuple[float, ...]]:

@@ -93,6 +93,17 @@ def test_a_model_without_weights_that_are_safe_to_load_is_not_there(tmp_path: Pa
     assert find_snapshot(model(), tmp_path) is None
 
 
+def test_a_model_that_lacks_a_part_of_its_weights_is_not_there(tmp_path: Path) -> None:
+    parts = {f"{layer}.weight": f"model-0000{layer}-of-00002.safetensors" for layer in (1, 2)}
+    index = json.dumps({"weight_map": parts}).encode()
+    # As an older huggingface_hub leaves it, which writes no list of a commit's files.
+    some = {"config.json": b"{}", "model.safetensors.index.json": index, parts["1.weight"]: b"tensors"}
+    fill_cache(tmp_path, "some/tiny", some)
+    assert find_snapshot(model(), tmp_path) is None
+    fill_cache(tmp_path, "some/tiny", some | {parts["2.weight"]: b"tensors"})
+    assert find_snapshot(model(), tmp_path) is not None
+
+
 def test_nothing_pickled_is_wanted_and_code_only_where_it_is_trusted() -> None:
     unsafe = ["pytorch_model.bin", "model.pt", "model.pkl", "rust_model.ot", "onnx/model.onnx"]
     assert not [name for name in unsafe if model().wants(name)]

@@ -108,7 +108,7 @@ def _override_conflicts(
             yield Conflict(location, f"DeepSpeed has no such setting; {_meant(key, table)}")
         elif value is None:
             # Takes back what another recipe, or the strategy, has set.
-            continue
+            yield from _null_conflicts(dotted)
         elif isinstance(allowed, Kind):
             if not allowed.allows(value):
                 yield Conflict(location, f"must be {allowed.words}; found {shown(value)}")
@@ -116,6 +116,14 @@ def _override_conflicts(
             yield from _override_conflicts(value, allowed, here)
         else:
             yield Conflict(location, f"must be a mapping; found {shown(value)}")
+
+
+def _null_conflicts(dotted: str) -> Iterator[Conflict]:
+    """A section goes as a whole, and may not take along what the recipe itself sets in it."""
+    for key, ours in SET_BY_THE_RECIPE.items():
+        if key.startswith(f"{dotted}."):
+            yield Conflict((f"{_OVERRIDES}.{dotted}",), f"cannot be null: {key} in it stands for {ours}")
+            return
 
 
 def _meant(key: str, table: Table) -> str:

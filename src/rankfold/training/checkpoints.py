@@ -2,9 +2,10 @@
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -34,8 +35,10 @@ def written_whole(checkpoint: Path, *, step: int) -> Iterator[None]:
         barrier()
         # What a node wrote only that node can force to disk.
         atomic.flush(checkpoint)
-        barrier()
-        if here.is_main:
+    # Where another rank is gone by now, rank 0 may have written the marker: nothing is removed any more.
+    barrier()
+    if here.is_main:
+        with nothing_half_written(checkpoint):
             checkpoints.write_marker(checkpoint, Marker(step, here.world_size))
     # None goes on before the marker is there: the first to end may have the scheduler end the others.
     barrier()
@@ -55,7 +58,7 @@ def nothing_half_written(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         number = _why_no_more_fits(folder.parent, error)
-        written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        written = sum(_sizes(folder))
         shutil.rmtree(folder, ignore_errors=True)
         if number is None:
             raise
@@ -116,20 +119,30 @@ def _why_no_more_fits(folder: Path, error: BaseException) -> int | None:
     """ENOSPC or EDQUOT where that is why a folder could not be written, else None."""
     if isinstance(error, OSError):
         return error.errno if error.errno in NO_SPACE else None
-    if "os error 28" in str(error):  # safetensors' way to say ENOSPC
-        return errno.ENOSPC
+    for number in NO_SPACE:
+        if f"os error {number}" in str(error):  # safetensors' way to say it
+            return number
     try:
         with TemporaryFile(dir=folder, buffering=0) as probe:
             probe.write(bytes(1 << 20))
+            # A network file system may take bytes first and find no room for them later.
+            os.fsync(probe.fileno())
     except OSError as refused:
         return refused.errno if refused.errno in NO_SPACE else None
     return None
 
 
+def _sizes(folder: Path) -> Iterator[int]:
+    """Sizes of a folder's files; another rank may be removing it."""
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            yield file.stat().st_size if file.is_file() else 0
+
+
 def _no_space(folder: Path, number: int, written: int) -> str:
     free = shutil.disk_usage(folder.parent).free / GIB
-    reason = "the quota is used up" if number == errno.EDQUOT else "the disk is full"
+    # The system's own words, by which the attempt's cause is known.
     return (
-        f"{reason}: {folder.name} could not be written in {folder.parent}; {written / GIB:.2f} GiB of it "
-        f"were, and {free:.2f} GiB are free without it"
+        f"{os.strerror(number)}: {folder.name} could not be written in {folder.parent}; "
+        f"{written / GIB:.2f} GiB of it were, and {free:.2f} GiB are free without it"
     )

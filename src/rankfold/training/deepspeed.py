@@ -1,9 +1,11 @@
 """DeepSpeed's process group, which ZeRO-3 needs before a model is built."""
 
 import torch
+from torch.distributed import distributed_c10d
 
 from rankfold.recipe.deepspeed import ZERO_STAGES
 from rankfold.recipe.schema import Recipe
+from rankfold.training.arguments import collective_timeout
 
 
 def prepare_deepspeed(recipe: Recipe) -> None:
@@ -12,10 +14,12 @@ def prepare_deepspeed(recipe: Recipe) -> None:
         return
     import deepspeed
 
-    if torch.cuda.is_available():
-        deepspeed.init_distributed("nccl")
-        return
-    # Compiling the shared-memory collectives takes a minute; gloo's do.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    on_gpus = torch.cuda.is_available()
+    if not on_gpus:
+        # Compiling the shared-memory collectives takes a minute; gloo's do.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    timeout = collective_timeout(recipe)
     # ZeRO-3 counts ranks while the model is built, so the group must exist by then.
-    deepspeed.init_distributed("gloo")
+    deepspeed.init_distributed("nccl" if on_gpus else "gloo", timeout=timeout)
+    # ZeRO's own collectives go through a copy of the group, which would have torch's default timeout.
+    distributed_c10d._set_pg_timeout(timeout, deepspeed.utils.groups._clone_world_group())

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rankfold import atomic
 from rankfold.distributed import all_gather_bytes, barrier
 from rankfold.errors import OperationalError
 from rankfold.ranks import ranks
+from rankfold.training.checkpoints import nothing_half_written
 
 _REMEDY = (
     "The model is still in the newest checkpoint: resume the run. If it happens again, report it with the "
@@ -40,22 +41,46 @@ def save_model(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, target: Pat
 
     Raises:
         OperationalError: A saved tensor is missing, empty, too many, not finite or not the one in memory. All
-            ranks raise it, and `target` is as it was.
+            ranks raise it, and `target` is as it was. Also: another rank could not write.
+        OSError: There is no room, as `nothing_half_written` says.
     """
     partial = target.with_name(f".{target.name}.partial")
     if ranks().is_main:
         shutil.rmtree(partial, ignore_errors=True)
     barrier()
-    trainer.save_model(str(partial))
+    # Files are written after weights are gathered; what fails while they are must not wait for the others.
+    with _raised_on_every_rank(OSError), nothing_half_written(partial):
+        trainer.save_model(str(partial))
     check_saved(partial, trainer.model)
-    if ranks().is_main:
+    with _raised_on_every_rank(Exception):
+        if ranks().is_main:
+            _put_in_place(partial, tokenizer, target)
+
+
+def _put_in_place(partial: Path, tokenizer: PreTrainedTokenizerBase, target: Path) -> None:
+    with nothing_half_written(partial):
         # A pickle of what recipe.yaml says in words; nobody should have to unpickle a model's folder.
         (partial / "training_args.bin").unlink(missing_ok=True)
         tokenizer.save_pretrained(partial)
         atomic.flush(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
-    barrier()
+
+
+@contextmanager
+def _raised_on_every_rank(kind: type[Exception]) -> Iterator[None]:
+    """Have every rank fail where one meets such an error: the others would wait for it for ever."""
+    met: Exception | None = None
+    try:
+        yield
+    except kind as error:
+        met = error
+    said = all_gather_bytes([] if met is None else [f"{type(met).__name__}: {met}".encode()])
+    if met is not None:
+        raise met
+    for rank, texts in enumerate(said):
+        for text in texts:
+            raise OperationalError(f"rank {rank} could not save the model: {text.decode()}", remedy=_REMEDY)
 
 
 def check_saved(folder: Path, model: Module) -> None:

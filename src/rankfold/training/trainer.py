@@ -46,6 +46,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         self._save_total_limit = save_total_limit
         self._validation = validation
         self._lifeline = lifeline or Lifeline()
+        self._length_grouped: EpochLengthGroupedSampler | None = None
         self._checkpoint: Path | None = None
         self._earlier = Continuation()
         self._started = time.monotonic()
@@ -88,13 +89,17 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         sampler: Sampler[int] | None = super()._get_train_sampler(train_dataset)
         if isinstance(sampler, LengthGroupedSampler):
-            return EpochLengthGroupedSampler(sampler.batch_size, sampler.lengths, self.args.data_seed)
+            sampler = EpochLengthGroupedSampler(sampler.batch_size, sampler.lengths, self.args.data_seed)
+            self._length_grouped = sampler
         return sampler
 
-    def _run_epoch(self, **options: Any) -> None:
+    def _run_epoch(self, *, epoch: int, **options: Any) -> None:
+        if self._length_grouped is not None:
+            # In an epoch that is taken up in its middle, the Trainer does not reach it on several ranks.
+            self._length_grouped.set_epoch(epoch)
         # From a checkpoint at which training had ended the Trainer would make a step more.
         if not self.control.should_training_stop:
-            super()._run_epoch(**options)
+            super()._run_epoch(epoch=epoch, **options)
 
     def _maybe_log_save_evaluate(self, *arguments: Any, **options: Any) -> None:
         """Log, evaluate and save where it is time to; then stop if any rank was asked to.

@@ -178,6 +178,10 @@ def test_only_what_the_last_attempt_wrote_counts_and_only_ranks_that_srun_did_no
         ),
         ("srun: error: Node failure on node2", "node_failure"),
         ("slurmstepd-n: error: *** JOB 14 ON n CANCELLED AT 2026-11-22T10:16:48 ***", "cancelled"),
+        (
+            "slurmstepd: error: *** JOB 1 ON n CANCELLED AT 2026-11-22T10:16:48 DUE to SIGNAL Terminated ***",
+            "cancelled",
+        ),
         ("slurmstepd-n: error: *** STEP 14.0 ON n CANCELLED AT 2026-11-22T10:16:48 ***", None),
     ],
 )
@@ -209,11 +213,31 @@ def test_memory_that_ran_out_is_seen(line: str) -> None:
 def test_a_hang_counts_only_in_the_attempt_that_hung(make_run: Any) -> None:
     run, starts = make_run(), "train starts as 1 of 1 ranks\n"
     job = planned(run, "train")
+    rank(0, "running").write(run, "train")
     run.log("train", 0).write_text(f"{starts}Timeout (0:30:00)!\nThread 0x1 (most recent call first):\n")
-    assert hung_ranks(run, job) == (0,)
+    assert hung_ranks(run, job, 1) == (0,)
+    # A second attempt whose rank has not begun, or says itself why it failed.
+    assert hung_ranks(run, job, 2) == ()
+    fail(run, "failed", "rank 0 cannot be reached", "OperationalError", 2)
+    assert hung_ranks(run, job, 2) == ()
+    replace(rank(0, "running"), attempt=2).write(run, "train")
     with run.log("train", 0).open("a") as log:
         log.write(f"{starts}the answer was: Timeout (0:30:00)!\n")
-    assert hung_ranks(run, job) == ()
+    assert hung_ranks(run, job, 2) == ()
+
+
+@pytest.mark.parametrize(
+    ("hung", "words"),
+    [
+        ((2,), "got no further until its time was over; its log shows where each thread stood"),
+        ((0, 1), "over, as did rank 1; their logs show where each thread stood"),
+        ((0, 1, 3), "over, as did ranks 1, 3; their logs show where each thread stood"),
+    ],
+)
+def test_every_rank_that_hung_is_named(hung: tuple[int, ...], words: str) -> None:
+    ending = why(Evidence(1, BUSY, hung=hung))
+    assert ending.rank == hung[0]
+    assert str(ending.error).endswith(words)
 
 
 def test_three_attempts_from_the_same_step_are_enough(make_run: Any) -> None:
@@ -228,6 +252,19 @@ def test_three_attempts_from_the_same_step_are_enough(make_run: Any) -> None:
     assert no_progress(train, stuck, 41) is None
     assert no_progress(train, stuck[:2], 40) is None
     assert no_progress(train, [replace(stuck[0], progress=39), *stuck[1:]], 40) is None
+
+
+@pytest.mark.parametrize("cause", ["preempted", "node_failure"])
+def test_attempts_that_lost_their_nodes_do_not_count_but_not_for_ever(make_run: Any, cause: Cause) -> None:
+    train = planned(make_run(), "train")
+    taken = [Attempt(number, "7", "n", START, 0, START, cause, "gone") for number in range(1, 11)]
+    assert no_progress(train, taken[:9], 0) is None
+    ending = no_progress(train, taken, 0)
+    assert str(ending) == "gone; 10 attempts in a row began at step 0 and got no further"
+    own = [replace(each, cause="killed", error="was killed") for each in taken[:3]]
+    assert no_progress(train, [*own[:2], *taken[:4]], 0) is None
+    ending = no_progress(train, [own[0], *taken[:4], *own[1:]], 0)
+    assert str(ending) == "was killed; 7 attempts in a row began at step 0 and got no further"
 
 
 def test_progress_is_the_newest_whole_checkpoint_or_the_shard_s_own_units(make_run: Any) -> None:
@@ -331,13 +368,14 @@ def test_what_another_attempt_may_get_past_is_requeued_until_it_gets_no_further(
 ) -> None:
     run = make_run()
     for number in (1, 2, 3):
-        shows(slurm, "RUNNING", minutes=20)
+        shows(slurm, "RUNNING")
         assert call(run, "begin") == 0
         fail(run, "cancelled", "preemption or requeue", "StoppedError", number)
         wanted = EXIT_INTERRUPTED if number < 3 else 0
         assert call(run, "end", "train", "75") == wanted
         assert told(run).state == ("pending" if number < 3 else "failed")
-    assert [each.cause for each in read_attempts(run, "train")] == ["preempted", "preempted", "no_progress"]
+    causes = [each.cause for each in read_attempts(run, "train")]
+    assert causes == ["interrupted", "interrupted", "no_progress"]
     assert "3 attempts in a row began at step 0" in str(told(run).error)
 
 
@@ -352,9 +390,50 @@ def test_after_a_cancel_nothing_is_tried_again_and_nothing_begins(
     assert call(run, "end", "train", "75") == 0
     assert told(run).state == "cancelled"
     assert read_attempts(run, "train")[0].cause == "cancelled"
+    JobState("train", "train", "pending", 1).write(run)
     assert call(run, "begin") == 1
     assert "launch: train is not tried again: the run was cancelled" in capsys.readouterr().err
+    assert told(run).state == "cancelled"
     assert len(read_attempts(run, "train")) == 1
+
+
+@pytest.mark.usefixtures("slurm")
+@pytest.mark.parametrize(("status", "state", "exit_code"), [("0", "completed", 0), ("2", "failed", 1)])
+def test_a_job_that_had_ended_does_not_run_again_when_slurm_queues_it_once_more(
+    make_run: Any, capsys: pytest.CaptureFixture[str], status: str, state: State, exit_code: int
+) -> None:
+    run = make_run()
+    call(run, "begin")
+    if state == "failed":
+        fail(run, "failed", "data.jsonl:7: line is no JSON", "DataError")
+    call(run, "end", "train", status)
+    ended = told(run)
+    capsys.readouterr()
+    assert call(run, "begin") == exit_code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "launch: train does not run again: " in printed.err
+    assert told(run) == ended
+    assert ended.state == state
+    assert len(read_attempts(run, "train")) == 1
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_job_that_was_submitted_anew_leaves_its_successor_alone(
+    make_run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run()
+    atomic.write_json(run.job_ids, {"train": "7"})
+    call(run, "begin")
+    atomic.write_json(run.job_ids, {"train": "8"})
+    assert call(run, "begin") == 1
+    assert "it had been submitted anew as 8" in capsys.readouterr().err
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    assert call(run, "begin") == 0
+    before = told(run), read_attempts(run, "train")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert call(run, "end", "train", "143") == 0
+    assert (told(run), read_attempts(run, "train")) == before
 
 
 @pytest.mark.parametrize(
@@ -365,6 +444,8 @@ def test_after_a_cancel_nothing_is_tried_again_and_nothing_begins(
         # scontrol requeue by somebody else: it comes back by itself.
         ("COMPLETING", 1, "None", 0, "interrupted", "pending"),
         ("COMPLETING", 0, "TimeLimit", EXIT_INTERRUPTED, "time_limit", "pending"),
+        # Slurm still sends the warning, and ends nothing.
+        ("SIGNALING", 0, "None", 0, "setup_failed", "failed"),
     ],
 )
 def test_what_slurm_ended_comes_back_only_where_it_should(
@@ -399,7 +480,15 @@ def test_without_scontrol_the_output_says_enough(make_run: Any, slurm: FakeSlurm
 @pytest.mark.parametrize(
     ("account", "cause"),
     [
-        ("7|NODE_FAIL|0:0|2026-01-01T00:00:00|2026-01-01T00:30:00|node1\n", "node_failure"),
+        ("7|NODE_FAIL|0:0|2026-01-01T00:00:00|2099-01-01T00:30:00|node1\n", "node_failure"),
+        (
+            "7|PREEMPTED|0:0|2026-01-01T00:00:00|2026-01-01T00:30:00|node1\n"
+            "7|NODE_FAIL|0:0|2026-01-01T00:30:00|2099-01-01T00:30:00|node1\n"
+            "7|RUNNING|0:0|2099-01-01T00:31:00|Unknown|node1\n",
+            "node_failure",
+        ),
+        # What it tells is of an attempt before; that of the last one has not arrived.
+        ("7|PREEMPTED|0:0|2026-01-01T00:00:00|2026-01-01T00:30:00|node1\n", "interrupted"),
         ("", "interrupted"),
     ],
 )
@@ -445,6 +534,9 @@ def test_a_requeue_that_slurm_refuses_is_the_end_unless_it_was_requeued_already(
     assert call(run, "refused") == 0
     assert told(run).state == "failed"
     assert told(run).error == "time limit; Slurm refused to requeue it"
+    # It had not, after all.
+    assert call(run, "begin") == 0
+    assert told(run).state == "running"
 
 
 @pytest.mark.usefixtures("slurm")

@@ -1,6 +1,7 @@
 """The batch scripts that sbatch gets. Golden files: REWRITE_GOLDEN=1 pytest … writes them anew."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -92,6 +93,43 @@ def test_a_task_of_an_array_has_its_own_id_and_a_lone_shard_the_job_s(plan: Plan
     first, rest = batches(plan.jobs, ClusterProfile(max_array_size=2))[2:4]
     assert first.ids("7") == {"evaluate-fine_tuned-0": "7_0", "evaluate-fine_tuned-1": "7_1"}
     assert rest.ids("8") == {"evaluate-fine_tuned-2": "8"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ["requeue"]),
+        ({"no-requeue": False}, ["requeue"]),
+        ({"requeue": False}, []),
+        ({"no_requeue": True}, ["no-requeue"]),
+    ],
+)
+def test_a_profile_may_say_that_slurm_must_not_requeue(
+    options: dict[str, str | int | bool], words: list[str], plan: Plan, tmp_path: Path
+) -> None:
+    for profile in (
+        ClusterProfile(sbatch_options=options),
+        ClusterProfile(stages={"prepare": {"sbatch_options": options}}),
+    ):
+        batch = batch_of(plan, "prepare", profile)
+        script = batch_script("small", batch, profile, RunFolder(tmp_path))
+        assert re.findall("^#SBATCH --(.*requeue.*)$", script, re.MULTILINE) == words
+
+
+@pytest.mark.parametrize(("begins", "status"), [("echo 1", 5), ("true", 0), ("false", 1)])
+def test_ranks_run_only_where_an_attempt_began(
+    begins: str, status: int, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that had completed prints no number, and ends well."""
+    container = tmp_path / "container"
+    container.write_text(f'#!/bin/sh\n[ "$4" != begin ] || {begins}\n')
+    container.chmod(0o755)
+    profile = ClusterProfile(container=str(container))
+    script = batch_script("small", batch_of(plan, "prepare", profile), profile, RunFolder(tmp_path))
+    (tmp_path / "srun").write_text("#!/bin/sh\nexit 5\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert subprocess.run(["bash", "-c", script], capture_output=True).returncode == status
 
 
 @pytest.mark.parametrize(("setup", "status"), [("true", 0), ("false", 1), ("failing", 3)])

@@ -12,7 +12,7 @@ from fake_slurm import FakeSlurm
 from launch.attempts import Attempt, write_attempts
 from launch.cli import main
 from launch.processes import Process
-from launch.states import DriverState, JobState, now
+from launch.states import DriverState, JobState, now, read_json
 from rankfold import atomic
 from rankfold.checkpoints import Marker, checkpoint_folder, write_marker
 from rankfold.run_folder import RunFolder
@@ -74,6 +74,20 @@ def test_a_rank_that_failed_before_its_log_was_open_is_shown_all_the_same(run: R
     assert "ImportError: no numpy" in told.evidence
     assert told.evidence_from == str(run.output("train", "41", 2))
     assert "ended with exit code 1" in (told.error or "")
+
+
+def test_what_fails_before_its_ranks_is_not_explained_by_an_earlier_submission(
+    run: RunFolder, slurm: FakeSlurm
+) -> None:
+    rank(run, 3, "ValueError: no", traceback("ValueError: no"))
+    fail(run, "exception", "ValueError: no", first=3)
+    JobState("train", "train", "pending", 4).write(run)
+    atomic.write_json(run.job_ids, {**read_json(run.job_ids), "train": "51"})
+    atomic.write_text(run.output("train", "51"), "bash: line 9: /opt/python: No such file or directory\n")
+    slurm.answer("squeue", "51|FAILED|NonZeroExitCode|node1|N/A|1:00\n")
+    told = tell(run)
+    assert (told.cause, told.rank) == ("setup_path_missing", None)
+    assert "ValueError" not in (told.error or "")
 
 
 @pytest.mark.usefixtures("slurm")

@@ -1,14 +1,19 @@
 """The local driver with real processes and cheap stages."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from launch import local
 from launch.attempts import read_attempts
 from launch.cancel import cancel_run
 from launch.driving import Driver, MakeTask
@@ -18,7 +23,7 @@ from launch.plan import Plan, PlannedJob
 from launch.processes import Process
 from launch.states import JobState, read_driver_state, read_job_state, read_json, read_rank_states
 from launch.status import read_status
-from rankfold.errors import DataError
+from rankfold.errors import DataError, OperationalError
 from rankfold.run_folder import RunFolder
 
 TWO_RANKS = {"resources": {"train": {"tasks_per_node": 2}}}
@@ -249,3 +254,24 @@ def start_driver_process(run: RunFolder, stage: Stage) -> "subprocess.Popen[byte
         "sys.exit(drive(RunFolder(root), pickle.loads((root / 'make_task.pkl').read_bytes())))"
     )
     return subprocess.Popen([sys.executable, "-c", code, str(run.root)], start_new_session=True)
+
+
+def test_a_driver_that_is_too_slow_to_start_is_ended_as_nobody_waits_for_it(
+    make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(sys, "executable", str(slow))
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    monkeypatch.setattr(local, "START_TIMEOUT_S", 0.0)
+    with pytest.raises(OperationalError, match="the driver process did not start"):
+        local.start_driver(make_run())
+    assert started[0].returncode == -signal.SIGKILL

@@ -130,6 +130,13 @@ def test_real_models_have_as_many_parameters_as_they_are_known_for(
     assert estimated(described(tmp_path, config, task)).total_parameters == parameters
 
 
+def test_a_recipe_that_takes_the_bucket_size_back_gets_deepspeed_s_own(tmp_path: Path) -> None:
+    overrides = {"zero_optimization": {"reduce_bucket_size": None, "allgather_bucket_size": None}}
+    distributed = {"strategy": "zero2", "deepspeed": overrides}
+    of = described(tmp_path, MODELS["bert"], "extractive_qa", distributed=distributed)
+    assert estimated(of).chosen.memory.buffers == 4 * 500_000_000
+
+
 class Kept:
     """Counts the bytes that autograd keeps beside the model's own weights, each storage once."""
 

@@ -13,7 +13,8 @@ import pytest
 
 from launch import job as job_module
 from launch.attempts import Attempt, read_attempts, write_attempts
-from launch.job import Place, RankJob, redirected_to
+from launch.job import Place, RankJob, redirected_to, timeout_s
+from launch.profiles import ClusterProfile
 from launch.states import RankState, read_job_state, read_json, read_rank_states
 from launch.stop_signals import CANCELLED, PREEMPTION, TIME_LIMIT, Reasons
 from rankfold import atomic
@@ -151,7 +152,7 @@ def test_a_warning_near_the_time_limit_is_one_of_the_time_limit(
     make_run: Any, monkeypatch: pytest.MonkeyPatch, slurm_tells: bool, seconds_left: int, reason: str
 ) -> None:
     run = make_run()
-    atomic.write_json(run.profile, {"signal_delay_s": 120})
+    atomic.write_json(run.profile, ClusterProfile().to_json())
     end = NOW + seconds_left
     if slurm_tells:
         monkeypatch.setenv("SLURM_JOB_END_TIME", str(end))
@@ -163,6 +164,51 @@ def test_a_warning_near_the_time_limit_is_one_of_the_time_limit(
         write_attempts(run, "train", [*read_attempts(run, "train"), Attempt(2, "7", "n1", started, 0)])
     monkeypatch.setattr("launch.stop_signals.time.time", lambda: NOW)
     assert Reasons.of(run, "train").why() == reason
+
+
+def test_a_short_job_is_warned_when_half_of_its_time_is_left_and_not_before(
+    make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(resources={"train": {"time_limit_min": 2}})
+    atomic.write_json(run.profile, ClusterProfile(signal_delay_s=120).to_json())
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(NOW + 130))
+    monkeypatch.setattr("launch.stop_signals.time.time", lambda: NOW)
+    assert Reasons.of(run, "train").why() == PREEMPTION
+
+
+def test_a_run_from_before_recipes_had_a_timeout_has_the_one_of_today(make_run: Any) -> None:
+    run = make_run()
+    assert timeout_s(run) == 1800
+    for recipe in ({}, {"distributed": {"strategy": "ddp"}}):
+        atomic.write_json(run.recipe, recipe)
+        assert timeout_s(run) == 1800
+
+
+FAILS_AND_HANGS = """
+import sys, threading
+from launch import job
+def stage(*arguments):
+    raise RuntimeError("no room")
+job.run_stage, job.EXIT_S = stage, 0.2
+# As what NCCL tears down does, this waits for ever while the process exits.
+threading.Thread(target=threading.Event().wait).start()
+job.RankJob(sys.argv[1], "train", "train", None, None, 1)()
+"""
+
+
+def test_a_rank_that_failed_and_hangs_on_its_way_out_is_ended(make_run: Any, repository: Path) -> None:
+    run = make_run()
+    place = {"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_JOB_ID": "1", "SUBMITIT_LOCAL_NTASKS": "1"}
+    place |= {"SUBMITIT_LOCAL_GLOBALID": "0", "SUBMITIT_LOCAL_LOCALID": "0", "SUBMITIT_LOCAL_NODEID": "0"}
+    place |= {"SUBMITIT_LOCAL_JOB_NUM_NODES": "1", "PYTHONPATH": str(repository)}
+    command = [sys.executable, "-c", FAILS_AND_HANGS, str(run.root)]
+    ended = subprocess.run(command, env={**os.environ, **place}, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "Timeout (0:00:00" in ended.stderr
+    state = state_of_rank(run)
+    assert (state.state, state.error) == ("failed", "RuntimeError: no room")
+    # It did not hang at work.
+    assert "Timeout" not in run.log("train", 0).read_text()
 
 
 def test_after_a_cancellation_a_warning_is_no_preemption(make_run: Any) -> None:

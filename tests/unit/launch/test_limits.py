@@ -144,7 +144,9 @@ def test_arrays_are_held_to_what_the_cluster_takes_of_what_is_planned(make_recip
     (problem,) = limit_problems(many, ClusterProfile(), small)
     assert problem[2] == "Set max_array_size: 10 in the profile; larger arrays are then split."
     assert list(limit_problems(many, ClusterProfile(max_array_size=10), small)) == []
-    (problem,) = limit_problems(few, ClusterProfile(), replace(ALPINE, max_array_size=0))
+    without = replace(ALPINE, max_array_size=0)
+    assert list(limit_problems(few, ClusterProfile(max_array_size=1), without)) == []
+    (problem,) = limit_problems(few, ClusterProfile(), without)
     assert problem[2] == "Set evaluation.shards and evaluation.merge_shards to 1."
 
 

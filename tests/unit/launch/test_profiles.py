@@ -141,8 +141,6 @@ stages:
         ("output: x", "the run's folder keeps the output"),
         ('"--array": 1-4', "set for every job of a run"),
         ("job_name: x", "set for every job of a run"),
-        ("requeue: true", "set for every job of a run"),
-        ("no-requeue: true", "must come back"),
         ("signal: TERM", "signal_delay_s"),
         ("mem: 4G", "memory_gb"),
         ("partition: x", "as a key of the profile"),

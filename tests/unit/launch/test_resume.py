@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from launch import local, new_run, slurm, submission
+from launch import local, new_run, resume, slurm, submission
 from launch.cli import main
 from launch.job import RankJob
 from launch.machine import Machine
@@ -21,6 +21,7 @@ from launch.plan import Plan, make_plan
 from launch.processes import Process
 from launch.profiles import ClusterProfile
 from launch.resume import missing_jobs, resume_run
+from launch.slurm import QueuedJob
 from launch.snapshot import Code
 from launch.states import (
     DriverState,
@@ -34,7 +35,7 @@ from launch.states import (
 )
 from launch.status import read_status
 from rankfold import atomic
-from rankfold.errors import UserError
+from rankfold.errors import OperationalError, UserError
 from rankfold.recipe.load import load_recipe, resolved_yaml
 from rankfold.run_folder import RunFolder, job_name
 from rankfold.stages import done
@@ -206,6 +207,7 @@ class TestOnSlurm:
 
         monkeypatch.setattr(submission, "submit_plan", submit_plan)
         monkeypatch.setattr(slurm, "slurm_answers", lambda: True)
+        monkeypatch.setattr(slurm, "queued_jobs", lambda ids: {})
         return calls
 
     def test_missing_jobs_are_submitted_with_the_run_s_own_profile(
@@ -216,17 +218,52 @@ class TestOnSlurm:
         assert resumed.job_ids == dict.fromkeys(JOBS[3:], "99")
         assert states(run) == dict.fromkeys(JOBS[:3], "completed") | dict.fromkeys(JOBS[3:], "pending")
 
-    def test_jobs_of_a_submission_that_was_cut_short_are_cancelled_first(
+    def test_what_an_earlier_submission_left_in_the_queue_is_ended_first(
         self,
         run: RunFolder,
         submitted: list[tuple[str, tuple[str, ...]]],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        cancelled: list[str] = []
-        monkeypatch.setattr(slurm, "cancel_jobs", cancelled.extend)
-        atomic.write_json(run.job_ids, {"prepare": "7", "evaluate-base-0": "8"})
+        """Of a submission that was cut short; or a job that waits all the same, or still saves."""
+        queue = {
+            "7": QueuedJob("COMPLETING", ""),
+            "8": QueuedJob("PENDING", ""),
+            "9": QueuedJob("FAILED", ""),
+        }
+        cancelled: list[list[str]] = []
+
+        def cancel(ids: list[str]) -> None:
+            assert not submitted
+            cancelled.append(ids)
+            # What waits goes at once, what ends a moment later.
+            if queue.pop("8", None) is None:
+                del queue["7"]
+
+        monkeypatch.setattr(
+            slurm, "queued_jobs", lambda ids: {one: queue[one] for one in ids if one in queue}
+        )
+        monkeypatch.setattr(slurm, "cancel_jobs", cancel)
+        monkeypatch.setattr(resume, "QUEUE_POLL_S", 0.0)
+        atomic.write_json(run.job_ids, {"prepare": "7", "evaluate-base-0": "8", "train": "9"})
         resume_run(run)
-        assert cancelled == ["7", "8"]
+        assert cancelled == [["8"], []]
+        assert len(submitted) == 1
+
+    def test_a_run_is_not_resumed_beside_a_job_that_slurm_does_not_end(
+        self,
+        run: RunFolder,
+        submitted: list[tuple[str, tuple[str, ...]]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(slurm, "queued_jobs", lambda ids: {"7": QueuedJob("COMPLETING", "")})
+        monkeypatch.setattr(slurm, "cancel_jobs", lambda ids: None)
+        monkeypatch.setattr(resume, "QUEUE_POLL_S", 0.0)
+        monkeypatch.setattr(resume, "QUEUE_PATIENCE_S", 0.0)
+        before = states(run)
+        with pytest.raises(OperationalError, match="Slurm has not ended 7 within 0 s") as caught:
+            resume_run(run)
+        assert "squeue --jobs=7" in caught.value.remedy
+        assert (submitted, states(run)) == ([], before)
 
     def test_without_slurm_nothing_is_touched(self, run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(slurm, "slurm_answers", lambda: False)

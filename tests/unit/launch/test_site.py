@@ -116,6 +116,14 @@ def test_a_command_that_fails_or_hangs_is_told_in_its_own_words() -> None:
         answer(["sleep", "60"], timeout_s=0.05)
 
 
+def test_what_a_user_set_for_sinfo_hides_no_part_of_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SINFO_PARTITION", "gpu")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    seen = answer(["env"]).splitlines()
+    assert "SINFO_PARTITION=gpu" not in seen
+    assert "SLURM_CONF=/etc/slurm.conf" in seen
+
+
 def test_a_site_without_an_answering_sacctmgr_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"config": "config", "partition": "partitions", "--Node": "nodes"}
 

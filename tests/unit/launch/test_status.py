@@ -139,6 +139,46 @@ def test_accounting_and_then_the_files_say_how_a_job_ended_that_left_the_queue(
     assert status.jobs[1].error == "left Slurm's queue without starting"
 
 
+@pytest.mark.parametrize("began", [True, False])
+@pytest.mark.parametrize(
+    ("output", "state", "error"),
+    [
+        ("JOB 100 ON n CANCELLED AT 2026-11-22T10:16:48", "cancelled", "cancelled with scancel"),
+        (
+            "JOB 100 ON n CANCELLED AT 2026-11-22T10:16:48 DUE TO TIME LIMIT",
+            "failed",
+            "its time limit was over",
+        ),
+    ],
+)
+def test_without_accounting_the_output_says_how_a_job_ended_that_left_the_queue(
+    slurm_run: RunFolder, output: str, state: str, error: str, began: bool
+) -> None:
+    if began:
+        begin(slurm_run, "prepare")
+    atomic.write_text(slurm_run.output("prepare", "100"), f"slurmstepd: error: *** {output} ***\n")
+    status = read_status(slurm_run, SlurmAnswers())
+    assert (status.jobs[0].state, status.jobs[0].error) == (state, error)
+
+
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        (
+            "launch: setup failed: module load x (exit status 1)\n",
+            "setup failed: module load x (exit status 1)",
+        ),
+        ("/opt/python: No such file or directory\n", "left Slurm's queue without finishing"),
+    ],
+)
+def test_without_accounting_a_job_that_failed_before_its_ranks_is_not_called_cancelled(
+    slurm_run: RunFolder, output: str, error: str
+) -> None:
+    atomic.write_text(slurm_run.output("prepare", "100"), output)
+    status = read_status(slurm_run, SlurmAnswers())
+    assert (status.jobs[0].state, status.jobs[0].error) == ("failed", error)
+
+
 def test_where_slurm_is_silent_the_files_count_and_a_note_says_so(slurm_run: RunFolder) -> None:
     begin(slurm_run, "prepare")
     status = read_status(slurm_run, SlurmAnswers(silent="squeue does not answer: no controller"))

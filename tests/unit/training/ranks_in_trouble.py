@@ -1,20 +1,24 @@
 """What test_ranks_in_trouble.py has every rank do."""
 
+import errno
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from safetensors.torch import save_file
 from transformers import TrainerCallback
 from unit.training.line import Line, trainer
 
-from rankfold.errors import NumericalError, StoppedError
+from rankfold.errors import NumericalError, OperationalError, StoppedError
 from rankfold.lifeline import Lifeline
 from rankfold.ranks import ranks
 from rankfold.run_folder import RunFolder
 from rankfold.training.callbacks import ProgressCallback
+from rankfold.training.save import save_model
 from rankfold.training.validation import raised_on_every_rank
 
 
@@ -46,14 +50,37 @@ def _ask_at(step: int, lifeline: Lifeline) -> None:
 
 
 def meet_trouble(folder: Path, timeout_s: float) -> None:
-    """One rank's loss is NaN, then a logit of its own is, then it hangs; the others have to hear of it."""
+    """One rank meets NaN, or a full disk, then it hangs; the others have to hear of it."""
     is_last = ranks().rank == ranks().world_size - 1
     met = [_message(lambda: _train_into_nan(folder, is_last)), _message(lambda: _evaluate_nan(is_last))]
     (folder / f"met{ranks().rank}.json").write_text(json.dumps(met))
+    (folder / f"unsaved{ranks().rank}.json").write_text(json.dumps([*_cannot_save(folder)]))
     with (folder / f"rank{ranks().rank}.log").open("a") as stacks:
         lifeline = Lifeline(timeout_s, stacks)
         callbacks = [NeverComesBack()] if is_last else []
         trainer(folder, Line(), callbacks=callbacks, lifeline=lifeline, max_steps=6).train()
+
+
+def _cannot_save(folder: Path) -> Iterator[tuple[str, str]]:
+    """Names and words of the errors where rank 0's disk is full for the weights, then for the tokenizer."""
+
+    def full(*_: Any) -> None:
+        if ranks().is_main:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def save(path: str) -> None:
+        if ranks().is_main:
+            Path(path).mkdir()
+            save_file(model.state_dict(), Path(path) / "model.safetensors")
+
+    model = Line()
+    for saves in (full, save):
+        tokenizer: Any = SimpleNamespace(save_pretrained=full)
+        with pytest.raises((OSError, OperationalError)) as caught:
+            save_model(
+                cast("Any", SimpleNamespace(save_model=saves, model=model)), tokenizer, folder / "model"
+            )
+        yield type(caught.value).__name__, str(caught.value).partition(": .model")[0]
 
 
 def _message(failing: Callable[[], None]) -> str:

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from unit.training.line import Line, trainer
 
 from rankfold import atomic
-from rankfold.checkpoints import COMPLETE_MARKER, complete_steps
+from rankfold.checkpoints import COMPLETE_MARKER, Marker, complete_steps, write_marker
 from rankfold.training import checkpoints
 from rankfold.training.checkpoints import has_ended, resume_point, written_whole
 
@@ -90,6 +90,8 @@ def test_a_full_disk_is_said_to_be_full_and_leaves_the_older_checkpoints(
     with pytest.raises(OSError, match=r"checkpoint-4 could not be written in .* GiB are free") as caught:
         trainer(tmp_path, Line(), save_steps=2, max_steps=6).train()
     assert caught.value.errno == errno.ENOSPC
+    # Whoever watches the ranks knows the cause by these words.
+    assert "No space left on device" in str(caught.value)
     assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-2"}
     assert complete_steps(tmp_path) == [2]
 
@@ -102,3 +104,49 @@ def test_another_error_while_saving_is_not_taken_for_a_full_disk(tmp_path: Path,
         raise error
     assert caught.value is error
     assert not checkpoint.exists()
+
+
+def test_a_quota_that_is_used_up_is_known_by_safetensors_words(tmp_path: Path) -> None:
+    used_up = SafetensorError("I/O error: Disk quota exceeded (os error 122)")
+    checkpoint = tmp_path / "checkpoint-2"
+    said = "Disk quota exceeded: checkpoint-2"
+    with pytest.raises(OSError, match=said) as caught, written_whole(checkpoint, step=2):
+        raise used_up
+    assert caught.value.errno == errno.EDQUOT
+
+
+def test_a_file_that_another_rank_removes_meanwhile_does_not_hide_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "checkpoint-2"
+    checkpoint.mkdir()
+    (checkpoint / "optimizer.pt").touch()
+
+    def is_there(path: Path) -> bool:
+        path.unlink()
+        return True
+
+    monkeypatch.setattr(Path, "is_file", is_there)
+    said = "No space left on device"
+    with pytest.raises(OSError, match=said) as caught, written_whole(checkpoint, step=2):
+        raise OSError(errno.ENOSPC, said)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_checkpoint_that_another_rank_has_marked_stays_where_this_one_hears_of_it_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "checkpoint-2"
+    meetings = iter(range(3))
+
+    def meet() -> None:
+        if next(meetings) == 1:
+            write_marker(checkpoint, Marker(step=2, world_size=2))
+            raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr(checkpoints, "barrier", meet)
+    checkpoint.mkdir()
+    with pytest.raises(RuntimeError, match="closed by peer"), written_whole(checkpoint, step=2):
+        (checkpoint / "optimizer.pt").touch()
+    assert complete_steps(tmp_path) == [2]
+    assert (checkpoint / "optimizer.pt").is_file()

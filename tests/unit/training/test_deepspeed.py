@@ -1,14 +1,21 @@
 """The configuration that a recipe's `distributed` stands for, and what may be laid over it."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from models import recipe
+from ranks import on_ranks
 
 from rankfold.recipe.deepspeed import BUCKET_SIZE, deepspeed_configuration
+from rankfold.recipe.deepspeed_checks import distributed_conflicts
 from rankfold.recipe.deepspeed_keys import KNOWN, REFUSED, SET_BY_THE_RECIPE, Kind, Table
 from rankfold.recipe.schema import Recipe
+from rankfold.training.arguments import COLLECTIVE_MARGIN_S
+from rankfold.training.deepspeed import prepare_deepspeed
 
 ON_GPUS = {"train": {"gpus_per_node": 2}}
 
@@ -109,6 +116,27 @@ def test_null_takes_back_what_the_strategy_set() -> None:
     zero = configured("zero3", "parameters", zero_optimization={"offload_param": None})["zero_optimization"]
     assert "offload_param" not in zero
     assert zero["offload_optimizer"]["device"] == "cpu"
+
+
+@pytest.mark.parametrize("section", ["zero_optimization", "bf16", "fp16"])
+def test_null_cannot_take_back_what_the_recipe_says_elsewhere(section: str) -> None:
+    (conflict,) = distributed_conflicts(recipe_with("zero2", **{section: None}), 2)
+    assert conflict.keys == (f"distributed.deepspeed.{section}",)
+    assert conflict.message.startswith(f"cannot be null: {section}.")
+
+
+def ends_with_the_recipe_s_timeout(of: Recipe) -> None:
+    prepare_deepspeed(of)
+    from deepspeed.utils import groups
+
+    own = groups._clone_world_group()._get_backend(torch.device("cpu"))
+    assert own.options._timeout == timedelta(minutes=45, seconds=COLLECTIVE_MARGIN_S)
+
+
+@pytest.mark.slow
+def test_zero_s_own_collectives_wait_as_long_as_the_recipe_says(tmp_path: Path) -> None:
+    of = recipe("generative_ner", distributed={"strategy": "zero2", "timeout_min": 45})
+    on_ranks(1, ends_with_the_recipe_s_timeout, tmp_path, of)
 
 
 class Noted(dict[str, Any]):

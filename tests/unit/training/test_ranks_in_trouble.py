@@ -71,6 +71,14 @@ def test_a_number_that_is_none_on_one_rank_is_met_by_all(trouble: tuple[Path, li
     assert complete_steps(folder) == [2]
 
 
+def test_a_disk_that_is_full_for_one_rank_s_model_ends_all(trouble: tuple[Path, list[int | None]]) -> None:
+    folder, _ = trouble
+    first, last = (json.loads((folder / f"unsaved{rank}.json").read_text()) for rank in range(2))
+    assert first == [["OSError", "[Errno 28] No space left on device"]] * 2
+    said = "rank 0 could not save the model: OSError: [Errno 28] No space left on device"
+    assert last == [["OperationalError", said]] * 2
+
+
 def test_ranks_that_hang_write_down_where_they_stand_and_end(trouble: tuple[Path, list[int | None]]) -> None:
     folder, codes = trouble
     assert codes == [1, 1]

@@ -1,10 +1,12 @@
 """Resuming is invisible: a training that was stopped and went on leaves what an uninterrupted one leaves."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate import accelerator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import TrainerCallback
@@ -107,6 +109,19 @@ def test_however_often_and_whatever_the_settings(
         lr_scheduler_type=schedule,
         warmup_steps=2.0,
     )
+
+
+def test_rows_grouped_by_length_go_on_in_the_order_of_their_epoch_where_ranks_share_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the first of two ranks gets: three batches an epoch, of which the fifth is inside the second.
+    first_of_two = partial(accelerator.prepare_data_loader, num_processes=2, process_index=0)
+    monkeypatch.setattr(
+        accelerator,
+        "prepare_data_loader",
+        lambda *loader, num_processes, process_index, **options: first_of_two(*loader, **options),
+    )
+    same_in_the_end(tmp_path, [5], train_sampling_strategy="group_by_length", gradient_accumulation_steps=1)
 
 
 def test_a_training_that_had_ended_makes_no_step_more(tmp_path: Path) -> None:

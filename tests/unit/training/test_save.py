@@ -1,3 +1,4 @@
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,26 @@ def test_every_file_of_a_model_is_read_back(tmp_path: Path) -> None:
     save_file({"mean": torch.zeros(2)}, tmp_path / "model-00001-of-00002.safetensors")
     with pytest.raises(OperationalError, match=r"mean in model-00001-of-00002\.safetensors differs"):
         check_saved(tmp_path, model)
+
+
+def full(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("full_at", ["the weights", "the tokenizer"])
+def test_a_disk_without_room_for_the_model_is_said_to_be_full_and_gets_its_space_back(
+    full_at: str, tmp_path: Path
+) -> None:
+    save_model(trainer(Small()), chat_tokenizer(), tmp_path / "model")
+    of, tokenizer = trainer(Small()), chat_tokenizer()
+    if full_at == "the weights":
+        of.save_model = full
+    else:
+        tokenizer = SimpleNamespace(save_pretrained=full)
+    with pytest.raises(OSError, match=r"\.model\.partial could not be written in .* GiB are free") as caught:
+        save_model(of, tokenizer, tmp_path / "model")
+    assert caught.value.errno == errno.ENOSPC
+    assert {path.name for path in tmp_path.iterdir()} == {"model"}
 
 
 def test_a_whole_model_is_saved_with_its_tokenizer_and_nothing_beside_it(tmp_path: Path) -> None:

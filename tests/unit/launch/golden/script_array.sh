@@ -34,6 +34,7 @@ trap - ERR
 export PYTHONSAFEPATH=1
 trap : TERM
 LAUNCH_ATTEMPT=$(apptainer exec --nv 'my image.sif' PYTHON -m launch.attempt begin /runs/small-1 "$job") || exit
+[ -n "$LAUNCH_ATTEMPT" ] || exit 0
 export LAUNCH_ATTEMPT
 
 # command

@@ -37,6 +37,7 @@ export SRUN_CPUS_PER_TASK=4
 export PYTHONSAFEPATH=1
 trap : TERM
 LAUNCH_ATTEMPT=$(apptainer exec --nv 'my image.sif' PYTHON -m launch.attempt begin '/my runs/100% 中文 '"'"'q'"'"' "d" $HOME/1' "$job") || exit
+[ -n "$LAUNCH_ATTEMPT" ] || exit 0
 export LAUNCH_ATTEMPT
 
 # command

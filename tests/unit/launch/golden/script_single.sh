@@ -18,6 +18,7 @@ job=${jobs[${SLURM_ARRAY_TASK_ID:-0}]}
 export PYTHONSAFEPATH=1
 trap : TERM
 LAUNCH_ATTEMPT=$(PYTHON -m launch.attempt begin /runs/small-1 "$job") || exit
+[ -n "$LAUNCH_ATTEMPT" ] || exit 0
 export LAUNCH_ATTEMPT
 
 # command
