@@ -59,7 +59,7 @@ def begin(run: RunFolder, job: PlannedJob) -> int:
     attempts = read_attempts(run, job.name)
     over = _ended_before(run, job, slurm_id, attempts)
     if over is not None:
-        _tell(f"{job.name} does not run again: {over.error or over.state} when Slurm queued it once more")
+        _tell(f"{job.name} had ended before Slurm queued it once more: {over.error or over.state}")
         return 0 if over.state == "completed" else EXIT_OPERATIONAL
     if attempts and attempts[-1].cause is None:
         _close_earlier(run, job, attempts[-1])
@@ -139,7 +139,7 @@ def _ended_before(
         return None
     newest = (read_json(run.job_ids) or {}).get(job.name, slurm_id)
     if newest != slurm_id:
-        error = f"it had been submitted anew as {newest}"
+        error = f"it was submitted anew as {newest}"
         return JobState(job.name, job.stage, "cancelled", job.ranks, error=error)
     told = read_job_state(run, job.name)
     # What was to be tried again ended only because Slurm did not seem to requeue it.

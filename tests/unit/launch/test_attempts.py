@@ -412,7 +412,7 @@ def test_a_job_that_had_ended_does_not_run_again_when_slurm_queues_it_once_more(
     assert call(run, "begin") == exit_code
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "launch: train does not run again: " in printed.err
+    assert "launch: train had ended before Slurm queued it once more: " in printed.err
     assert told(run) == ended
     assert ended.state == state
     assert len(read_attempts(run, "train")) == 1
@@ -427,7 +427,7 @@ def test_a_job_that_was_submitted_anew_leaves_its_successor_alone(
     call(run, "begin")
     atomic.write_json(run.job_ids, {"train": "8"})
     assert call(run, "begin") == 1
-    assert "it had been submitted anew as 8" in capsys.readouterr().err
+    assert "it was submitted anew as 8" in capsys.readouterr().err
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     assert call(run, "begin") == 0
     before = told(run), read_attempts(run, "train")
