@@ -30,11 +30,12 @@ from launch.attempts import (
     read_attempts,
 )
 from launch.failures import Evidence, hung_ranks, ranks_of, settle_ranks, why
+from launch.new_run import code_changed
 from launch.plan import Plan, PlannedJob
 from launch.slurm import AccountedJob, accounted_attempts, shown_job
 from launch.slurm_states import batch_text
 from launch.states import FINAL, JobState, RankState, State, read_job_state, read_json
-from rankfold.errors import EXIT_INTERRUPTED, EXIT_OPERATIONAL, RankfoldError
+from rankfold.errors import EXIT_INTERRUPTED, EXIT_OPERATIONAL, OperationalError, RankfoldError
 from rankfold.run_folder import RunFolder
 
 LAG_S = 5.0
@@ -78,6 +79,8 @@ def begin(run: RunFolder, job: PlannedJob) -> int:
     attempt = begin_attempt(run, job, slurm_id=slurm_id, nodes=nodes)
     JobState(job.name, job.stage, "pending", job.ranks).begin().write(run)
     print(batch_output.begins_line(attempt.number, job.name, nodes), file=sys.stderr, flush=True)
+    if code_changed(run):
+        _tell("the code has changed since the run was submitted; this attempt runs it as it is now")
     print(attempt.number, flush=True)
     return 0
 
@@ -262,7 +265,14 @@ def main(arguments: Sequence[str]) -> int:
     command, root, name, *rest = arguments
     run = RunFolder(Path(root))
     try:
-        job = Plan.from_json(read_json(run.plan)).job(name)
+        value = read_json(run.plan)
+        if value is None:
+            raise OperationalError(
+                f"there is no {run.plan.name}: the run's folder is gone, or this node does not see it",
+                where=str(run.root),
+                remedy="`launch doctor` says which nodes see the folder of all runs.",
+            )
+        job = Plan.from_json(value).job(name)
         if command == "end":
             return end(run, job, int(rest[0]))
         return begin(run, job) if command == "begin" else refused(run, job)

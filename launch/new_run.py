@@ -14,7 +14,7 @@ from typing import Any
 
 from launch.planning import Planned
 from launch.snapshot import Code, read_code, write_code, write_environment
-from launch.states import mark_pending
+from launch.states import mark_pending, read_json
 from rankfold import atomic
 from rankfold.redact import redact_line
 from rankfold.run_folder import RunFolder
@@ -69,6 +69,18 @@ def create_run(
 def digest_now(recipe_sha256: str) -> str:
     """The digest that a run of this recipe would get with the code as it is."""
     return run_digest(recipe_sha256, read_code(Path(__file__).parent))
+
+
+def code_changed(run: RunFolder) -> bool:
+    """Whether the code is another than when the run was made, as far as can be known here.
+
+    A node or a container may lack git, and a run made before runs had a digest does not say.
+    """
+    identity, code = read_json(run.run), read_code(Path(__file__).parent)
+    digest = identity.get("digest")
+    if digest is None or (code.root is None and (read_json(run.git) or {}).get("revision") is not None):
+        return False
+    return bool(digest != run_digest(identity["recipe_sha256"], code))
 
 
 def run_digest(recipe_sha256: str, code: Code) -> str:

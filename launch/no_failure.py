@@ -100,6 +100,8 @@ def going(name: str, status: RunStatus) -> Diagnosis:
         words = job_words(job) or "the jobs before it have not completed, or the driver has not started it"
         cause, title = "waiting", f"{job.job} waits: {words}"
         remedy, following = "Nothing to do.", f"launch status {name}"
+        if "scontrol release" in words:
+            remedy, following = "Let it go.", f"scontrol release {job.slurm_id}"
     return Diagnosis(
         run_id=status.run_id,
         state=status.state,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from launch.attempts import Ending, end_attempt, read_attempts
 from launch.failures import settle_ranks
+from launch.new_run import code_changed
 from launch.plan import Plan, PlannedJob
 from launch.processes import end_group
 from launch.runs import was_started
@@ -61,7 +62,7 @@ def resume_run(run: RunFolder) -> Resumed:
         _check_ended(run)
         plan = Plan.from_json(read_json(run.plan))
         missing = missing_jobs(run, plan)
-        changed = _code_changed(run)
+        changed = code_changed(run)
         if not missing:
             _write_states(run, plan, missing)
             return Resumed(run, plan.cluster, (), {}, None, changed)
@@ -190,12 +191,3 @@ def _stored_profile(run: RunFolder) -> ClusterProfile:
 
     stored = read_json(run.profile)
     return load_profile(None) if stored is None else ClusterProfile.from_json(stored)
-
-
-def _code_changed(run: RunFolder) -> bool:
-    """Whether the code is another than when the run was made; unknown for runs that do not say."""
-    from launch.new_run import digest_now
-
-    identity = read_json(run.run)
-    digest = identity.get("digest")
-    return digest is not None and digest != digest_now(identity["recipe_sha256"])

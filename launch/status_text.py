@@ -38,7 +38,7 @@ CAUSE_WORDS: dict[Cause, str] = {
 
 def runs_lines(statuses: Sequence[RunStatus], *, color: bool) -> Iterator[str]:
     """Yield a table of runs, newest first."""
-    header = ("run", "state", "where", "created", "now")
+    header = ("run", "state", "where", "created (UTC)", "now")
     rows = [
         (status.run_id, status.state, status.cluster, status.created[:16].replace("T", " "), _now(status))
         for status in reversed(statuses)

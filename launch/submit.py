@@ -102,7 +102,7 @@ def ask_slurm(planned: Planned, runs_folder: Path) -> tuple[str, ...]:
     """Hold a plan against the cluster's limits, then have Slurm look at each kind of job.
 
     Returns:
-        What Slurm expects of them, such as when they start; nothing for a plan for this machine.
+        When Slurm would start the first of them; nothing for a plan for this machine.
 
     Raises:
         UserError: Slurm would refuse a job, or never run it, or would misread the folder's name.
@@ -115,7 +115,8 @@ def ask_slurm(planned: Planned, runs_folder: Path) -> tuple[str, ...]:
     if plan.cluster != "slurm":
         return ()
     preflight.refuse(list(limit_problems(plan, profile, read_site(getpass.getuser()))))
-    return tuple(map(str, submission.test_only(plan, profile, runs_folder)))
+    # Of the others sbatch cannot know when what they wait for is done.
+    return tuple(map(str, submission.test_only(plan, profile, runs_folder)[:1]))
 
 
 def start(

@@ -18,6 +18,7 @@ from launch.attempts import (
     write_attempts,
 )
 from launch.failures import Evidence, Exit, cause_of, hung_ranks, why
+from launch.new_run import digest_now
 from launch.plan import Plan, PlannedJob
 from launch.processes import Process
 from launch.states import JobState, RankState, State, read_job_state, read_json
@@ -322,6 +323,27 @@ def told(run: RunFolder, job: str = "train") -> JobState:
 
 def fail(run: RunFolder, state: State, error: str, kind: str, number: int = 1) -> None:
     replace(rank(0, state, error, kind), attempt=number).write(run, "train")
+
+
+@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.usefixtures("slurm")
+def test_an_attempt_says_that_the_code_is_not_what_was_submitted(
+    changed: bool, make_run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run()
+    identity = read_json(run.run)
+    digest = "another" if changed else digest_now(identity["recipe_sha256"])
+    atomic.write_json(run.run, {**identity, "digest": digest})
+    assert call(run, "begin") == 0
+    assert ("the code has changed since the run was submitted" in capsys.readouterr().err) == changed
+
+
+def test_a_node_that_does_not_see_the_run_says_so_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert attempt.main(["begin", str(tmp_path / "gone"), "train"]) == 1
+    told = capsys.readouterr().err
+    assert "there is no plan.json: the run's folder is gone, or this node does not see it" in told
 
 
 @pytest.mark.usefixtures("slurm")

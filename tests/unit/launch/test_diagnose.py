@@ -187,6 +187,12 @@ def test_a_waiting_run_says_what_it_waits_for(run: RunFolder, slurm: FakeSlurm) 
     assert "Earlier attempts ended (1: preempted)" in tell(run).explanation
 
 
+def test_a_held_job_is_let_go_and_not_just_watched(run: RunFolder, slurm: FakeSlurm) -> None:
+    waiting = "".join(f"{job_id}|PENDING|Dependency||N/A|1:00\n" for job_id in (42, 43))
+    slurm.answer("squeue", f"41|PENDING|JobHeldUser||N/A|1:00\n{waiting}")
+    assert tell(run).next == "scontrol release 41"
+
+
 def test_a_job_that_never_starts_says_so(run: RunFolder, slurm: FakeSlurm) -> None:
     waiting = "".join(f"{job_id}|PENDING|Dependency||N/A|1:00\n" for job_id in (42, 43))
     slurm.answer("squeue", f"41|PENDING|PartitionTimeLimit||N/A|1:00\n{waiting}")
