@@ -19,7 +19,7 @@ from pathlib import Path
 from launch import rendezvous, stop_signals
 from launch.plan import PlannedJob
 from launch.processes import Process
-from launch.states import RankState, now, read_rank_states
+from launch.states import RankState, now
 from rankfold.errors import EXIT_INTERRUPTED, RankfoldError, StoppedError, UserError
 from rankfold.lifeline import Lifeline
 from rankfold.ranks import LISTEN_FD
@@ -196,17 +196,12 @@ class RankJob:
         return rendezvous.find_meeting(file, rank=place.rank, first_host=place.hosts[0])
 
     def _hand_over(self, listener: socket.socket, place: Place) -> None:
-        """Leave the socket to the process group, which only several ranks form; and wait for those."""
+        """Leave the socket to the process group, which only several ranks form, once all are there."""
         if place.world_size == 1:
             listener.close()
             return
+        rendezvous.wait_for_ranks(listener, world_size=place.world_size, hosts=place.hosts)
         os.environ[LISTEN_FD] = str(listener.detach())
-
-        def arrived() -> list[int]:
-            states = read_rank_states(self.run, self.job, place.world_size)
-            return [state.rank for state in states if state.attempt == place.attempt]
-
-        rendezvous.wait_for_ranks(arrived, world_size=place.world_size, hosts=place.hosts)
 
 
 def run_stage(job: RankJob, lifeline: Lifeline | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,8 @@ WAIT_S = 300.0
 POLL_S = 0.2
 CONNECT_TIMEOUT_S = 5.0
 LOOPBACK = "127.0.0.1"
+GREETING, ANSWER = b"rank", b"welcome"
+"""What a rank says to rank 0, with its number, and hears, so that neither takes a stranger for the other."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def find_meeting(file: Path, *, rank: int, first_host: str, wait_s: float = WAIT
     while True:
         reasons = {}
         for address in (meeting.host, *meeting.addresses):
-            reason = _why_unreachable(address, meeting.port)
+            reason = _why_unreachable(address, meeting.port, rank)
             if reason is None:
                 return replace(meeting, host=address)
             reasons[address] = reason
@@ -85,42 +87,68 @@ def find_meeting(file: Path, *, rank: int, first_host: str, wait_s: float = WAIT
 
 
 def wait_for_ranks(
-    arrived: Callable[[], Collection[int]],
-    *,
-    world_size: int,
-    hosts: Sequence[str],
-    wait_s: float = WAIT_S,
+    listener: socket.socket, *, world_size: int, hosts: Sequence[str], wait_s: float = WAIT_S
 ) -> None:
-    """Wait until every rank has started.
+    """Wait until every other rank has found the meeting, and tell each so.
+
+    Rank 0 may then end as early as it likes: nobody looks for it any more.
 
     Args:
-        arrived: Asks which ranks have.
+        listener: The socket of `open_meeting`.
         hosts: The job's nodes in Slurm's order; ranks fill one after the other.
 
     Raises:
         OperationalError: Some did not within `wait_s` seconds; names them and their nodes.
     """
     deadline = time.monotonic() + wait_s
-    while missing := sorted(set(range(world_size)) - set(arrived())):
-        if time.monotonic() > deadline:
-            per_host = max(1, world_size // len(hosts))
-            bad = sorted({hosts[min(rank // per_host, len(hosts) - 1)] for rank in missing})
-            raise OperationalError(
-                f"{_ranks(missing)} on {', '.join(bad)} did not start within {wait_s:g} s",
-                remedy="The job's output says why, or the node does not see the run folder: `launch doctor` "
-                f"tests both. `exclude: {','.join(bad)}` in the profile's sbatch_options leaves it out.",
-            )
-        time.sleep(POLL_S)
+    arrived = {0}
+    while missing := sorted(set(range(world_size)) - arrived):
+        listener.settimeout(max(POLL_S, deadline - time.monotonic()))
+        try:
+            connection, _ = listener.accept()
+            with connection:
+                arrived |= _greeted(connection)
+        except TimeoutError:
+            if time.monotonic() > deadline:
+                raise _missing(missing, world_size, hosts, wait_s) from None
+    listener.settimeout(None)
+
+
+def _greeted(connection: socket.socket) -> set[int]:
+    """The rank that speaks, once it was answered; nobody where it is not a rank of ours."""
+    connection.settimeout(CONNECT_TIMEOUT_S)
+    try:
+        words = connection.recv(64).split()
+        if len(words) != 2 or words[0] != GREETING or not words[1].isdigit():
+            return set()
+        connection.sendall(ANSWER)
+    except OSError:
+        # It went away or says nothing; a rank tries again.
+        return set()
+    return {int(words[1])}
+
+
+def _missing(
+    missing: Sequence[int], world_size: int, hosts: Sequence[str], wait_s: float
+) -> OperationalError:
+    per_host = max(1, world_size // len(hosts))
+    bad = sorted({hosts[min(rank // per_host, len(hosts) - 1)] for rank in missing})
+    return OperationalError(
+        f"{_ranks(missing)} on {', '.join(bad)} did not come within {wait_s:g} s",
+        remedy="Their logs and the job's output say why, or the node does not see the run folder: `launch "
+        f"doctor` tests both. `exclude: {','.join(bad)}` in the profile's sbatch_options leaves it out.",
+    )
 
 
 def _ranks(numbers: Sequence[int]) -> str:
     return f"rank{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
-def _why_unreachable(address: str, port: int) -> str | None:
+def _why_unreachable(address: str, port: int, rank: int) -> str | None:
     try:
-        with socket.create_connection((address, port), timeout=CONNECT_TIMEOUT_S):
-            return None
+        with socket.create_connection((address, port), timeout=CONNECT_TIMEOUT_S) as connection:
+            connection.sendall(GREETING + b" %d" % rank)
+            return None if connection.recv(len(ANSWER)) == ANSWER else "it answers something else"
     except socket.gaierror:
         return "the name does not resolve"
     except TimeoutError:

@@ -4,23 +4,45 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from launch import rendezvous
 from launch.rendezvous import Meeting, find_meeting, open_meeting, wait_for_ranks
 from launch.states import read_json
 from rankfold import atomic
 from rankfold.errors import OperationalError
 
 
+@contextmanager
+def waiting(listener: socket.socket, world_size: int = 2) -> Iterator[None]:
+    """Have rank 0 wait for the others in a thread, until all have come."""
+    with listener, ThreadPoolExecutor(1) as thread:
+        waits = thread.submit(wait_for_ranks, listener, world_size=world_size, hosts=["here"], wait_s=30)
+        yield
+        waits.result()
+
+
 def test_what_is_published_can_be_reached_at_once(tmp_path: Path) -> None:
     file = tmp_path / "rendezvous.json"
     meeting, listener = open_meeting(file, single_node=True)
-    with listener:
+    with waiting(listener):
         assert find_meeting(file, rank=1, first_host="here", wait_s=0) == meeting
     assert meeting.host == "127.0.0.1"
+
+
+def test_rank_zero_stays_until_the_last_has_come_and_takes_no_stranger_for_a_rank(tmp_path: Path) -> None:
+    file = tmp_path / "rendezvous.json"
+    meeting, listener = open_meeting(file, single_node=True)
+    with waiting(listener, world_size=3):
+        for noise in (b"", b"GET / HTTP/1.1", b"rank two"):
+            with socket.create_connection((meeting.host, meeting.port)) as stranger:
+                stranger.sendall(noise)
+        for rank in (2, 1):
+            find_meeting(file, rank=rank, first_host="here", wait_s=10)
 
 
 def test_several_nodes_never_meet_at_a_loopback_address(tmp_path: Path) -> None:
@@ -33,7 +55,7 @@ def test_several_nodes_never_meet_at_a_loopback_address(tmp_path: Path) -> None:
 def test_a_host_whose_name_does_not_resolve_is_reached_by_its_address(tmp_path: Path) -> None:
     file = tmp_path / "rendezvous.json"
     meeting, listener = open_meeting(file, single_node=True)
-    with listener:
+    with waiting(listener):
         published = {"host": "no-such-host.invalid", "port": meeting.port, "addresses": ["127.0.0.1"]}
         atomic.write_json(file, published)
         found = find_meeting(file, rank=1, first_host="here", wait_s=0)
@@ -60,28 +82,26 @@ def test_a_rank_zero_that_cannot_be_reached_is_named_with_the_reason(
         find_meeting(file, rank=1, first_host=host, wait_s=0)
 
 
-def test_the_ranks_that_did_not_start_are_named_with_their_nodes() -> None:
-    with pytest.raises(OperationalError, match="ranks 2, 3 on node2 did not start within 0 s"):
-        wait_for_ranks(lambda: {0, 1}, world_size=4, hosts=["node1", "node2"], wait_s=0)
-
-
-def test_nobody_is_waited_for_once_all_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = [{0}, {0, 1}]
-    monkeypatch.setattr(rendezvous, "POLL_S", 0)
-    wait_for_ranks(lambda: answers.pop(0), world_size=2, hosts=["node1"])
-    assert answers == []
+def test_the_ranks_that_did_not_come_are_named_with_their_nodes(tmp_path: Path) -> None:
+    _, listener = open_meeting(tmp_path / "rendezvous.json", single_node=True)
+    with (
+        listener,
+        pytest.raises(OperationalError, match="ranks 1, 2, 3 on node1, node2 did not come within 0 s"),
+    ):
+        wait_for_ranks(listener, world_size=4, hosts=["node1", "node2"], wait_s=0)
 
 
 JOIN = """
 import os, sys
 from datetime import timedelta
 from pathlib import Path
-from launch.rendezvous import find_meeting, open_meeting
+from launch.rendezvous import find_meeting, open_meeting, wait_for_ranks
 from rankfold.distributed import all_gather_bytes, join, leave
 from rankfold.ranks import LISTEN_FD
 file, rank = Path(sys.argv[1]), int(sys.argv[2])
 if rank == 0:
     meeting, listener = open_meeting(file, single_node=True)
+    wait_for_ranks(listener, world_size=2, hosts=["here"])
     os.environ[LISTEN_FD] = str(listener.detach())
 else:
     meeting = find_meeting(file, rank=rank, first_host="here")
