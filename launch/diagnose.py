@@ -68,6 +68,9 @@ def _failure(run: RunFolder, name: str, status: RunStatus, job: JobStatus) -> Di
     attempt = _last_attempt(job, batch)
     cause = _cause(job, attempt, told, batch)
     evidence = collect(run, planned, attempt, ranks_began=attempt is not None or not job.attempts)
+    if cause == "node_failure":
+        # Its ranks were killed with the node; how they ended explains nothing.
+        evidence = replace(evidence, rank=None, node=None, error="", lines=(), log=None)
     # What Slurm says is about the job as a whole; a rank's own words say more.
     error = evidence.error or job.error or ""
     tried = [attempt.cause for attempt in job.attempts if attempt.cause not in (None, "no_progress")]

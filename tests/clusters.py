@@ -88,6 +88,9 @@ class Cluster:
         """What one test leaves queued or running must not meet the next."""
         self.run("scancel", "--user=root")
         wait_until(lambda: self.run("squeue", "--noheader").stdout, lambda left: not left, timeout_s=30)
+        # A node that a test took down is up again within seconds, not at once.
+        states = ("sinfo", "--noheader", "--Node", "--partition=main", "--format=%T")
+        wait_until(lambda: set(self.run(*states).stdout.split()), lambda seen: seen == {"idle"}, timeout_s=30)
 
 
 def wait_until(

@@ -111,7 +111,8 @@ def fill_cache(
 
 class _Handler(BaseHTTPRequestHandler):
     fake: FakeHub
-    protocol_version = "HTTP/1.1"
+    # One request a connection: none that a client keeps open may outlive the hub.
+    protocol_version = "HTTP/1.0"
 
     def log_message(self, format: str, *args: Any) -> None:
         """The requests are kept, not printed."""

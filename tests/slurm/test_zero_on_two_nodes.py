@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import Cluster
+from clusters import Cluster, wait_until
 from commands import read
 from tiny_runs import entities_file
 
@@ -86,6 +86,12 @@ def test_ranks_and_zero_stages_agree_and_a_cancelled_shard_alone_is_made_again(
     assert ended.pop("four-ranks-zero2") != "completed"
     assert set(ended.values()) == {"completed"}
 
+    wait_until(
+        lambda: [read(broken.job_state(f"evaluate-fine_tuned-{shard}"))["state"] for shard in (0, 1, 3)],
+        lambda states: set(states) == {"completed"},
+        timeout_s=200,
+        pause_s=1,
+    )
     untouched = read(broken.attempts("train"))
     cluster.launch("resume", str(broken.root), runs=tmp_path / "runs")
     assert wait_for_end(cluster, broken) == "completed"
