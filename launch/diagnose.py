@@ -30,6 +30,7 @@ SLURM_CAUSES: dict[str, Cause] = {
     "BOOT_FAIL": "node_failure",
     "PREEMPTED": "preempted",
 }
+ENDED_FROM_OUTSIDE = ("node_failure", "preempted", "time_limit")
 REMEDY_MARK = "\n  → "
 """Stands before the remedy in errors of `rankfold.errors`."""
 
@@ -68,8 +69,8 @@ def _failure(run: RunFolder, name: str, status: RunStatus, job: JobStatus) -> Di
     attempt = _last_attempt(job, batch)
     cause = _cause(job, attempt, told, batch)
     evidence = collect(run, planned, attempt, ranks_began=attempt is not None or not job.attempts)
-    if cause == "node_failure":
-        # Its ranks were killed with the node; how they ended explains nothing.
+    if cause in ENDED_FROM_OUTSIDE:
+        # All of its ranks were killed; which of them srun names first explains nothing.
         evidence = replace(evidence, rank=None, node=None, error="", lines=(), log=None)
     # What Slurm says is about the job as a whole; a rank's own words say more.
     error = evidence.error or job.error or ""
