@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from launch.diagnosis import Diagnosis, slurm_says
 from launch.queue_reasons import never_starts
 from launch.slurm import accounted_attempts
@@ -27,19 +29,8 @@ def cancelled(run: RunFolder, name: str, status: RunStatus) -> Diagnosis:
         cause, title = "never_starts", f"{stuck.job} {stuck.waits_for}"
         explanation = f"{job.job} was cancelled {how}."
         remedy, following = "Cancel what still waits, then `launch resume` goes on.", f"launch cancel {name}"
-    return Diagnosis(
-        run_id=status.run_id,
-        state=status.state,
-        cause=cause,
-        title=title,
-        explanation=explanation,
-        remedy=remedy,
-        next=following,
-        job=job.job,
-        slurm=slurm_says(job.slurm_id),
-        slurm_id=job.slurm_id,
-        attempts=job.attempts,
-    )
+    told = _about(status, job, cause, title, explanation, remedy, following)
+    return replace(told, slurm=slurm_says(job.slurm_id))
 
 
 def _how_cancelled(run: RunFolder, status: RunStatus, job: JobStatus) -> str:
@@ -102,6 +93,12 @@ def going(name: str, status: RunStatus) -> Diagnosis:
         remedy, following = "Nothing to do.", f"launch status {name}"
         if "scontrol release" in words:
             remedy, following = "Let it go.", f"scontrol release {job.slurm_id}"
+    return _about(status, job, cause, title, explanation, remedy, following)
+
+
+def _about(
+    status: RunStatus, job: JobStatus, cause: str, title: str, explanation: str, remedy: str, following: str
+) -> Diagnosis:
     return Diagnosis(
         run_id=status.run_id,
         state=status.state,

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from clusters import DEVCLUSTER, Cluster, devcluster, wait_until
+from conftest import skip_unless_ci
 
 Devcluster = Callable[..., subprocess.CompletedProcess[str]]
 QUICK = ("--no-accounting", "--nodes", "1")
@@ -159,7 +160,7 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(
     on: Devcluster, home: Path, path_without: Callable[..., Path]
 ) -> None:
     if shutil.which("apt-get") is None:
-        pytest.skip("no apt-get here: another hint is given")
+        skip_unless_ci("no apt-get here: another hint is given")
     path = path_without("slurmctld", "mariadbd")
     refused = on("up", path=path)
     assert refused.returncode == 69
