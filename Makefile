@@ -9,7 +9,9 @@ BIN := $(VENV)/bin
 TORCH_BACKEND ?=
 
 # uv reads its own variables, not pip's: hand pip's folder of wheels on.
-UV := UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}" $(BIN)/uv pip install --quiet \
+# Compiled once here: a rank imports 3,700 modules, which takes 14 s from source where nothing may be written
+# beside them, and 5 s compiled.
+UV := UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}" $(BIN)/uv pip install --quiet --compile-bytecode \
 	--python $(BIN)/python --constraint constraints.txt $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND))
 
 .PHONY: help install demo test check format clean constraints

@@ -59,6 +59,14 @@ resources:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """What was known just before a warning: the last step done, and how many attempts there were."""
+
+    step: int
+    attempts: int
+
+
+@dataclass(frozen=True)
 class Train:
     """The training job of a run that was submitted."""
 
@@ -81,14 +89,21 @@ class Train:
         return int(read(path)["step"]) if path.is_file() else 0
 
     @property
-    def causes(self) -> list[str]:
-        """Why each attempt but the last ended."""
-        return [attempt["cause"] for attempt in read(self.run.attempts("train"))[:-1]]
+    def attempts(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = read(self.run.attempts("train"))
+        return found
 
     @property
-    def resumed_at(self) -> int:
-        """The step at which the second attempt went on."""
-        return int(read(self.run.attempts("train"))[1]["progress"])
+    def causes(self) -> list[str]:
+        """Why each attempt but the last ended."""
+        return [attempt["cause"] for attempt in self.attempts[:-1]]
+
+    def steps_lost(self, warned: "Warned") -> int:
+        """Steps that the attempt after the warned one had to make again."""
+        return warned.step - int(self.attempts[warned.attempts]["progress"])
+
+    def now(self) -> Warned:
+        return Warned(self.step, len(self.attempts))
 
     def wait(self, what: Callable[[], bool], seconds: float = 400, *, every: float = 0.05) -> None:
         deadline = time.monotonic() + seconds
@@ -152,20 +167,19 @@ def runs(causal_folder: Path, tmp_path: Path) -> Callable[..., tuple[RunFolder, 
     return make
 
 
-# Each returns the last step that was known to be done when a warning was given, 0 without a warning.
+# Each returns what was known before a warning, None where none is given.
 
 
-def leave_alone(train: Train) -> int:
-    return 0
+def leave_alone(train: Train) -> None:
+    pass
 
 
-def kill_a_rank(train: Train) -> int:
+def kill_a_rank(train: Train) -> None:
     train.wait_for_step(30)
     train.send(signal.SIGKILL, rank=1)
-    return 0
 
 
-def kill_while_a_checkpoint_is_written(train: Train) -> int:
+def kill_while_a_checkpoint_is_written(train: Train) -> None:
     """Stop rank 0 when a checkpoint's folder is there, and kill it if its marker is not."""
     train.wait_for_step(10)
     (pid,) = train.processes(rank=0)
@@ -175,35 +189,38 @@ def kill_while_a_checkpoint_is_written(train: Train) -> int:
         os.kill(pid, signal.SIGSTOP)
         if not (folder / COMPLETE_MARKER).exists():
             os.kill(pid, signal.SIGKILL)
-            return 0
+            return
         os.kill(pid, signal.SIGCONT)
     raise AssertionError("every checkpoint was complete before rank 0 could be stopped")
 
 
-def requeue_by_hand(train: Train) -> int:
+def requeue_by_hand(train: Train) -> Warned:
     train.wait_for_step(30)
-    step = train.step
+    warned = train.now()
     train.cluster.run("scontrol", "requeue", train.slurm_id)
-    return step
+    return warned
 
 
-def preempt(train: Train) -> int:
+def preempt(train: Train) -> Warned:
     """A job of a higher partition wants every GPU, of which this run has one on each node."""
     train.wait_for_step(30)
-    step = train.step
+    warned = train.now()
     wanted = ("--nodes=2", "--gres=gpu:2", "--partition=main", "--time=1", "--output=/dev/null")
     train.cluster.run("sbatch", *wanted, "--wrap", "sleep 1")
-    return step
+    return warned
 
 
-def reach_the_time_limit(train: Train) -> int:
-    """Freeze the rank until Slurm's warning, which wakes it; nothing else is different then."""
+def reach_the_time_limit(train: Train) -> Warned:
+    """Freeze the rank until Slurm's warning, which wakes it; nothing else is different then.
+
+    On a slow machine the first attempt may be warned before this step, and the next one is frozen.
+    """
     train.wait_for_step(5)
-    step = train.step
+    warned = train.now()
     (pid,) = train.processes(rank=0)
     os.kill(pid, signal.SIGSTOP)
     train.wait(lambda: not is_stopped(pid), every=0.5)
-    return step
+    return warned
 
 
 def is_stopped(pid: int) -> bool:
@@ -217,7 +234,7 @@ def is_stopped(pid: int) -> bool:
 class Interruption:
     """What happens to a run, and what its attempts then say."""
 
-    happens: Callable[[Train], int]
+    happens: Callable[[Train], Warned | None]
     causes: set[str]
     submitted: dict[str, Any] = field(default_factory=dict)
 
@@ -251,13 +268,13 @@ def test_whatever_interrupts_a_run_it_ends_as_if_nothing_had(
         submit_plan(run, planned.plan, planned.profile, only=["train"])
         trains[name] = Train(cluster, run)
 
-    def interrupt(name: str) -> int:
-        warned_at = INTERRUPTIONS[name].happens(trains[name])
+    def interrupt(name: str) -> Warned | None:
+        warned = INTERRUPTIONS[name].happens(trains[name])
         trains[name].wait(lambda: trains[name].state in FINAL, every=1)
-        return warned_at
+        return warned
 
     with ThreadPoolExecutor(len(trains)) as threads:
-        warned = dict(zip(trains, threads.map(interrupt, trains), strict=True))
+        warnings = dict(zip(trains, threads.map(interrupt, trains), strict=True))
     alone, _ = runs("alone")
     train_here(alone)
     for name, train in trains.items():
@@ -269,8 +286,9 @@ def test_whatever_interrupts_a_run_it_ends_as_if_nothing_had(
             assert set(train.causes) <= INTERRUPTIONS[name].causes
             assert losses(train.run) == losses(undisturbed)
             assert same_weights(train.run.model, undisturbed.model)
-            if warned[name]:
-                assert train.resumed_at >= warned[name] - 1
+            warned = warnings[name]
+            if warned is not None:
+                assert train.steps_lost(warned) <= 1
 
 
 def train_here(run: RunFolder) -> None:
