@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from launch.model_shape import Shape, adapted
+from launch.model_shape import Shape
+from launch.trained_parameters import adapted, scaled_by_ia3
 
 if TYPE_CHECKING:
     from rankfold.recipe.schema import Recipe
@@ -28,7 +29,8 @@ def activation_bytes(shape: Shape, recipe: Recipe, width: int) -> int | None:
     block = tokens * _block_bytes(shape, recipe, width)
     if recipe.train.gradient_checkpointing:
         return shape.blocks * tokens * shape.block.hidden * _stream_width(recipe, width) + block
-    return shape.blocks * block
+    # Nothing is kept of frozen blocks below all that is trained.
+    return (shape.blocks - recipe.model.num_frozen_layers) * block
 
 
 def logit_bytes(shape: Shape, recipe: Recipe, width: int) -> int:
@@ -39,8 +41,10 @@ def logit_bytes(shape: Shape, recipe: Recipe, width: int) -> int:
 
 
 def padded_length(recipe: Recipe) -> int:
-    """Tokens of the longest row, as batches are padded: to a multiple of 8."""
-    return -(-recipe.data.max_length // 8) * 8
+    """Tokens of the longest row, as batches are padded: to a multiple of 8; virtual tokens come first."""
+    adapter = recipe.model.trained_adapter
+    virtual = adapter.num_virtual_tokens if adapter and adapter.trains_virtual_tokens else 0
+    return -(-recipe.data.max_length // 8) * 8 + virtual
 
 
 def computed_in(recipe: Recipe) -> int:
@@ -73,10 +77,15 @@ def _block_bytes(shape: Shape, recipe: Recipe, width: int) -> int:
 
 def _adapter_bytes(shape: Shape, recipe: Recipe, width: int) -> int:
     """Bytes a token and block of an adapter: its own copy of each input, and what it squeezes that into."""
-    adapter = recipe.model.adapter
+    adapter = recipe.model.trained_adapter
     if adapter is None:
         return 0
+    if adapter.trains_virtual_tokens:
+        return 0
     layers = [layer for layer in adapted(shape, adapter) if layer.kind == "linear"]
+    if adapter.method == "ia3":
+        # What each vector is multiplied with.
+        return sum(width * scaled_by_ia3(shape, layer) for layer in layers) // max(shape.blocks, 1)
     copied = width + 1 if adapter.lora_dropout else 0
     if width < 4 and not is_mixed(recipe):
         copied = 4

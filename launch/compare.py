@@ -143,7 +143,7 @@ def compare(title: str, runs: Sequence[RunFolder], metric: str | None) -> Compar
         near = difflib.get_close_matches(metric, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(known))}"
         raise UserError(f"none of these runs has the metric {metric}{hint}", where="--metric")
-    lower = _is_lower_better(metric)
+    lower = _is_lower_better(metric, compared)
     ended = [run for run in compared if run.state == "completed" and metric in run.scores]
     ordered = sorted(ended, key=lambda run: run.scores[metric], reverse=not lower)
     scores = [run.scores[metric] for run in ordered]
@@ -232,10 +232,10 @@ def _seconds(status: RunStatus) -> float | None:
 
 def _own_metric(runs: Sequence[Compared]) -> str:
     """The metric that the task of all these runs is judged by."""
-    from rankfold.tasks.registry import load_task
+    from rankfold.task_facts import task_facts
 
     tasks = sorted({run.settings["task"] for run in runs})
-    metrics = {load_task(task).metric_for_best_model for task in tasks}
+    metrics = {task_facts(task).metric_for_best_model for task in tasks}
     if len(metrics) > 1:
         raise UserError(
             f"these runs have different tasks: {', '.join(tasks)}",
@@ -244,10 +244,13 @@ def _own_metric(runs: Sequence[Compared]) -> str:
     return metrics.pop()
 
 
-def _is_lower_better(metric: str) -> bool:
-    from rankfold.report.metrics import METRICS
+def _is_lower_better(metric: str, runs: Sequence[Compared]) -> bool:
+    """As the tasks of the runs say it, or as all tasks do, or by the name of a metric that nobody knows."""
+    from rankfold.known_metrics import METRICS
+    from rankfold.task_facts import task_facts
 
-    known = METRICS.get(metric)
+    own = {name: known for run in runs for name, known in task_facts(run.settings["task"]).metrics.items()}
+    known = own.get(metric) or METRICS.get(metric)
     if known is not None and known.better == "neither":
         raise UserError(f"{metric} says nothing about which run is better", where="--metric")
     return known.better == "lower" if known else metric.endswith(LOWER_IS_BETTER)

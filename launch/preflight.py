@@ -10,8 +10,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from rankfold.errors import UserError
-from rankfold.recipe.schema import HUB_PREFIX, PACKAGE_PREFIX, Recipe
+from rankfold.errors import ModelError, UserError
+from rankfold.recipe.schema import HUB_PREFIX, PACKAGE_PREFIX, RUN_PREFIX, Model, Recipe
 from rankfold.redact import redact
 
 MIN_FREE_BYTES = 1_000_000_000
@@ -26,6 +26,8 @@ def check(recipe: Recipe, runs_folder: Path) -> None:
     """
     problems = [
         *_tracker_problems(recipe),
+        *_kernel_problems(recipe),
+        *_quantization_problems(recipe),
         *_data_problems(recipe),
         *_model_problems(recipe),
         *_hub_problems(recipe),
@@ -47,9 +49,23 @@ def refuse(problems: Sequence[Problem]) -> None:
 
 def _tracker_problems(recipe: Recipe) -> Iterator[Problem]:
     for tracker in recipe.tracking.report_to:
-        if find_spec(tracker) is None:
+        spec = find_spec(tracker)
+        # A folder of the name, such as the one that wandb leaves behind, is no package.
+        if spec is None or spec.origin is None:
             remedy = f"pip install {tracker}, or add tracking.report_to=[] to the command"
             yield "tracking.report_to", f"the tracker {tracker} is not installed", remedy
+
+
+def _kernel_problems(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.train.use_liger_kernel and find_spec("liger_kernel") is None:
+        remedy = "pip install liger-kernel, or add train.use_liger_kernel=false to the command"
+        yield "train.use_liger_kernel", "the package liger-kernel is not installed", remedy
+
+
+def _quantization_problems(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.model.quantization is not None and find_spec("bitsandbytes") is None:
+        remedy = "pip install bitsandbytes, or leave model.quantization out"
+        yield "model.quantization", "the package bitsandbytes is not installed", remedy
 
 
 def _data_problems(recipe: Recipe) -> Iterator[Problem]:
@@ -57,6 +73,7 @@ def _data_problems(recipe: Recipe) -> Iterator[Problem]:
     sources = {"source": data.source, "train": data.train, "test": data.test}
     if recipe.train.eval_strategy != "no":
         sources["validation"] = data.validation
+    sources |= {f"mixed_with.{name}": source for name, source in data.mixed_with.items()}
     for field, source in sources.items():
         if source is None or source.is_on_hub:
             continue
@@ -67,9 +84,26 @@ def _data_problems(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _model_problems(recipe: Recipe) -> Iterator[Problem]:
-    name = recipe.model.name_or_path
-    where = "model.name_or_path"
-    if name.startswith(PACKAGE_PREFIX):
+    from rankfold.earlier_runs import models_of
+
+    for where, model in models_of(recipe):
+        yield from _problems_of_model(where, model)
+
+
+def _problems_of_model(where: str, model: Model) -> Iterator[Problem]:
+    from rankfold.earlier_runs import is_earlier_run, models_behind
+
+    name = model.name_or_path
+    if is_earlier_run(name):
+        try:
+            behind = list(models_behind(model))
+        except ModelError as error:
+            yield where, error.message, error.remedy
+            return
+        yield from (
+            _problems_of_model(where, behind[-1]) if not is_earlier_run(behind[-1].name_or_path) else ()
+        )
+    elif name.startswith(PACKAGE_PREFIX):
         package = name.removeprefix(PACKAGE_PREFIX)
         if not _is_installed(package):
             message = f"the Python package {package} is not installed"
@@ -81,15 +115,20 @@ def _model_problems(recipe: Recipe) -> Iterator[Problem]:
 
 def _hub_problems(recipe: Recipe) -> Iterator[Problem]:
     """Names that the hub cannot know; what it does know is asked when it is fetched."""
+    from rankfold.earlier_runs import models_of
     from rankfold.hub_cache import data_repository, model_repository
 
-    name = recipe.model.name_or_path
-    is_path = name.startswith((PACKAGE_PREFIX, ".", "/", "~")) or Path(name).is_dir()
-    if not is_path and model_repository(recipe.model) is None:
-        remedy = "Write a folder that exists, `package:NAME`, or a hub id such as Qwen/Qwen2-1.5B-Instruct."
-        yield "model.name_or_path", f"{name!r} is neither a folder nor a hub id", remedy
-    for side in ("source", "train", "validation", "test"):
-        source = getattr(recipe.data, side)
+    for field, model in models_of(recipe):
+        name = model.name_or_path
+        is_path = name.startswith((PACKAGE_PREFIX, RUN_PREFIX, ".", "/", "~")) or Path(name).is_dir()
+        if not is_path and model_repository(model, field) is None:
+            remedy = (
+                "Write a folder that exists, `package:NAME`, or a hub id such as Qwen/Qwen2-1.5B-Instruct."
+            )
+            yield field, f"{name!r} is neither a folder nor a hub id", remedy
+    sources = {side: getattr(recipe.data, side) for side in ("source", "train", "validation", "test")}
+    sources |= {f"mixed_with.{name}": source for name, source in recipe.data.mixed_with.items()}
+    for side, source in sources.items():
         if source is None or not source.is_on_hub or data_repository(source.path) is not None:
             continue
         if not Path(source.path.removeprefix(HUB_PREFIX)).expanduser().is_dir():

@@ -38,6 +38,7 @@ class Progress:
     loss: float | None
     seconds_per_step: float | None
     seconds_left: float | None
+    tokens_per_second: float | None = None
 
 
 @dataclass(frozen=True)
@@ -276,7 +277,7 @@ def _job_status(run: RunFolder, job: PlannedJob, state: JobState) -> JobStatus:
         ended=state.ended,
         seconds=state.seconds,
         error=state.error,
-        progress=None if progress is None else Progress(**{k: progress[k] for k in _PROGRESS_KEYS}),
+        progress=None if progress is None else Progress(**{k: progress.get(k) for k in _PROGRESS_KEYS}),
         attempts=tuple(attempts),
         slurm_id=None,
         reason=None,

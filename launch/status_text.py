@@ -124,6 +124,8 @@ def progress_words(progress: Progress) -> str:
         words.append(f"loss {progress.loss:.3f}")
     if progress.seconds_per_step:
         words.append(speed(progress.seconds_per_step, progress.unit))
+    if progress.tokens_per_second:
+        words.append(f"{progress.tokens_per_second:,.0f} tokens/s")
     if progress.seconds_left and progress.step < progress.total:
         words.append(f"{duration(progress.seconds_left)} left")
     return " ".join(words)

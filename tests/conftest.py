@@ -6,6 +6,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# submitit sets logging up when it is imported, which closes the handlers that are there; that of absl, which
+# rouge_score and TensorBoard bring, would close pytest's standard error with it.
+import submitit  # noqa: F401
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

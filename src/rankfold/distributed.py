@@ -70,6 +70,15 @@ def agree(flags: Sequence[bool]) -> tuple[bool, ...]:
     return tuple(map(bool, said.tolist()))
 
 
+def total(counts: Sequence[int]) -> tuple[int, ...]:
+    """The sums of what all ranks counted; every rank calls this, with as many counts."""
+    if not _in_group():
+        return tuple(counts)
+    sums = torch.tensor(list(counts), dtype=torch.int64, device=_meeting_place())
+    torch.distributed.all_reduce(sums)
+    return tuple(sums.tolist())
+
+
 def all_gather_bytes(parts: Sequence[bytes]) -> list[list[bytes]]:
     """Return the parts of every rank, by rank; every rank calls this, with as many parts as it has.
 

@@ -47,4 +47,6 @@ def evaluation_fingerprint(
         "unit_size": evaluation.unit_size,
         "per_device_eval_batch_size": evaluation.per_device_eval_batch_size,
     }
+    if recipe.model.quantization is not None:
+        fields["quantization"] = recipe.model.quantization.model_dump_json()
     return Fingerprint.of({**fields, **record_settings})

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -91,14 +92,14 @@ class Snapshot:
     num_bytes: int
 
 
-def model_repository(model: Model) -> Repository | None:
-    """The hub model that a recipe names; None where it names a package or a folder."""
+def model_repository(model: Model, field: str = "model.name_or_path") -> Repository | None:
+    """The hub model that a recipe names; None where it names a package, a folder or an earlier run."""
     name = model.name_or_path
     if not _is_hub_id(name):
         return None
     wanted = (*MODEL_FILES, "*.py") if model.trust_remote_code else MODEL_FILES
     revision = model.revision or DEFAULT_REVISION
-    return Repository("model", name, "model.name_or_path", revision, wanted, NOT_LOADED)
+    return Repository("model", name, field, revision, wanted, NOT_LOADED)
 
 
 def data_repository(path: str, field: str = "data") -> Repository | None:
@@ -113,12 +114,29 @@ def data_repository(path: str, field: str = "data") -> Repository | None:
 
 def repositories(recipe: Recipe) -> tuple[Repository, ...]:
     """Every repository of the hub that a run of the recipe reads, each once."""
-    named = [model_repository(recipe.model)]
+    named = [model_repository(model, field) for field, model in models_read(recipe)]
     for field in ("source", "train", "validation", "test"):
         source = getattr(recipe.data, field)
         named.append(source and data_repository(source.path, f"data.{field}"))
+    for name, source in recipe.data.mixed_with.items():
+        named.append(data_repository(source.path, f"data.mixed_with.{name}"))
     found = {(one.kind, one.name, one.revision): one for one in reversed(named) if one}
     return tuple(reversed(found.values()))
+
+
+def models_read(recipe: Recipe) -> tuple[tuple[str, Model], ...]:
+    """Every model that a run of the recipe reads, with the field that names it, those behind runs too.
+
+    What an earlier run cannot say, since it is missing or damaged, is left to whoever looks at that run.
+    """
+    # It looks for packages' models, which in turn are found with what this module knows.
+    from rankfold.earlier_runs import models_behind, models_of
+
+    found: list[tuple[str, Model]] = []
+    for field, model in models_of(recipe):
+        with suppress(ModelError):
+            found.extend((field, one) for one in models_behind(model))
+    return tuple(found)
 
 
 def hub_cache(environment: Mapping[str, str] | None = None) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rankfold import atomic
+from rankfold.earlier_runs import earlier_run, is_earlier_run, models_behind
 from rankfold.errors import DataError, ModelError
 from rankfold.hub_cache import Repository, data_repository, find_snapshot, model_repository, not_fetched
 from rankfold.recipe.schema import HUB_PREFIX, PACKAGE_PREFIX, Model, Recipe, Source
@@ -18,7 +19,7 @@ HASHED_BYTES = 1_000_000_000
 """A file of at most this size is hashed when the run is made: seconds on a login node."""
 
 SIDES = ("source", "train", "validation", "test")
-Kind = Literal["hub", "package", "folder", "file"]
+Kind = Literal["hub", "package", "folder", "file", "run"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Locked:
     Attributes:
         field: The recipe's field that names it.
         name: What the recipe says.
-        revision: The commit on the hub, or the package's version.
+        revision: The commit on the hub, the package's version, or the hash of what an earlier run trained.
         folder: Where it lies, on the machine that submitted the run.
         files: Of a file or a folder; a commit or a version needs none.
     """
@@ -73,8 +74,16 @@ def lock_recipe(recipe: Recipe, cache: Path) -> tuple[Recipe, tuple[Locked, ...]
     Raises:
         UserError: Something is not there.
     """
-    model = _lock_model(recipe.model, cache)
-    entries = [model]
+    model, *behind = _lock_models("model", recipe.model, cache)
+    entries = [model, *behind]
+    train = recipe.train
+    if recipe.teacher is not None and train.distillation is not None:
+        teacher, *behind_teacher = _lock_models("train.distillation", recipe.teacher, cache)
+        entries += [teacher, *behind_teacher]
+        if teacher.kind == "hub":
+            named = {"teacher": f"{recipe.teacher.name_or_path}@{teacher.revision}"}
+            distillation = train.distillation.model_copy(update=named)
+            train = train.model_copy(update={"distillation": distillation})
     commits: dict[str, Any] = {}
     for side in SIDES:
         source: Source | None = getattr(recipe.data, side)
@@ -82,13 +91,18 @@ def lock_recipe(recipe: Recipe, cache: Path) -> tuple[Recipe, tuple[Locked, ...]
             continue
         locked = _lock_source(f"data.{side}", source, cache)
         entries.append(locked)
-        if locked.kind == "hub":
-            name = source.path.partition("@")[0]
-            commits[side] = source.model_copy(update={"path": f"{name}@{locked.revision}"})
+        commits[side] = _at_commit(source, locked)
+    mixed = {}
+    for name, source in recipe.data.mixed_with.items():
+        locked = _lock_source(f"data.mixed_with.{name}", source, cache)
+        entries.append(locked)
+        mixed[name] = _at_commit(source, locked)
+    commits["mixed_with"] = mixed
     revision = model.revision if model.kind == "hub" else recipe.model.revision
     return recipe.model_copy(
         update={
             "model": recipe.model.model_copy(update={"revision": revision}),
+            "train": train,
             "data": recipe.data.model_copy(update=commits),
         }
     ), tuple(entries)
@@ -118,7 +132,7 @@ def check_unchanged(run: RunFolder) -> None:
     """
     for entry in read_lock(run):
         for was, now in _differences(entry):
-            error = ModelError if entry.field == "model" else DataError
+            error = DataError if entry.field.startswith("data") else ModelError
             raise error(
                 f"changed after the run was submitted: it was {was}, and is {now}",
                 where=entry.field,
@@ -131,6 +145,8 @@ def _differences(entry: Locked) -> Iterator[tuple[str, str]]:
         now = _version(entry.name)
         if now != entry.revision:
             yield f"{entry.name} {entry.revision}", f"{now or 'not installed'}"
+    if entry.kind == "run" and (now := earlier_run(entry.name).model_sha256) != entry.revision:
+        yield f"{entry.name}, trained as {entry.revision}", f"trained as {now}"
     for was in entry.files:
         path = Path(was.path)
         if not path.is_file():
@@ -139,16 +155,26 @@ def _differences(entry: Locked) -> Iterator[tuple[str, str]]:
             yield f"{path}, {was}", str(found)
 
 
-def _lock_model(model: Model, cache: Path) -> Locked:
+def _lock_models(field: str, model: Model, cache: Path) -> list[Locked]:
+    """A model, and behind an earlier run's adapter the model that it was trained on."""
+    return [_lock_model(field, one, cache) for one in models_behind(model)]
+
+
+def _lock_model(field: str, model: Model, cache: Path) -> Locked:
     name = model.name_or_path
     if name.startswith(PACKAGE_PREFIX):
-        return Locked("model", "package", name, _version(name), None)
-    repository = model_repository(model)
+        return Locked(field, "package", name, _version(name), None)
+    if is_earlier_run(name):
+        earlier = earlier_run(name)
+        # Whole models are large: what changed them would have changed the run's own hash too.
+        files = _files(earlier.run.model.glob("*"), hashed=earlier.is_adapter)
+        return Locked(field, "run", name, earlier.model_sha256, str(earlier.run.root), files)
+    repository = model_repository(model, f"{field}.name_or_path")
     if repository is not None:
-        return _lock_repository("model", name, repository, cache)
+        return _lock_repository(field, name, repository, cache)
     folder = Path(name).expanduser()
     # prepare hashes the weights; here their sizes and times must do.
-    return Locked("model", "folder", name, None, str(folder), _files(folder.glob("*"), hashed=False))
+    return Locked(field, "folder", name, None, str(folder), _files(folder.glob("*"), hashed=False))
 
 
 def _lock_source(field: str, source: Source, cache: Path) -> Locked:
@@ -161,6 +187,14 @@ def _lock_source(field: str, source: Source, cache: Path) -> Locked:
     if not path.is_file():
         raise DataError(f"there is no file {path}", where=f"{field}.path")
     return Locked(field, "file", source.path, None, str(path.parent), (LockedFile.of(path),))
+
+
+def _at_commit(source: Source, locked: Locked) -> Source:
+    """The source with the commit that its hub name means now; one that is not on the hub as it is."""
+    if locked.kind != "hub":
+        return source
+    name = source.path.partition("@")[0]
+    return source.model_copy(update={"path": f"{name}@{locked.revision}"})
 
 
 def _lock_repository(field: str, name: str, repository: Repository, cache: Path) -> Locked:

@@ -27,7 +27,7 @@ class Progress:
     _started: float = field(default_factory=time.monotonic)
     _written: float = 0.0
 
-    def update(self, step: int, loss: float | None = None) -> None:
+    def update(self, step: int, loss: float | None = None, *, tokens_per_second: float | None = None) -> None:
         """Say that `step` of `total` are done."""
         now = time.monotonic()
         if now - self._written < SECONDS_BETWEEN_WRITES and step < self.total:
@@ -44,6 +44,7 @@ class Progress:
                 "unit": self.unit,
                 "loss": loss,
                 "seconds_per_step": seconds_per_step,
+                "tokens_per_second": tokens_per_second,
                 "seconds_left": seconds_per_step and seconds_per_step * (self.total - step),
                 "updated": datetime.now(UTC).isoformat(timespec="seconds"),
             },

@@ -188,6 +188,16 @@ class RunFolder:
         return self.root / "tensorboard"
 
     @property
+    def swanlab(self) -> Path:
+        """What SwanLab writes here, where it is offline: a folder an attempt, all of one id."""
+        return self.root / "swanlab"
+
+    @property
+    def tracker_errors(self) -> Path:
+        """Trackers that were not told the results, and why: JSON, tracker → reason. Absent where all were."""
+        return self.root / "tracker_errors.json"
+
+    @property
     def tracking(self) -> Path:
         """The ids that trackers gave to this run: JSON, tracker → id."""
         return self.root / "tracking.json"

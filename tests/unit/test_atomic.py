@@ -77,6 +77,24 @@ def test_an_error_while_a_folder_is_filled_keeps_the_old_one_and_removes_the_new
     assert names(tmp_path / "model") == {"old"}
 
 
+def test_of_several_who_make_the_same_folder_the_first_one_s_stays_and_nobody_fails(tmp_path: Path) -> None:
+    with atomic.folder_once(tmp_path / "model") as slow:
+        (slow / "weights").write_text("second")
+        with atomic.folder_once(tmp_path / "model") as quick:
+            (quick / "weights").write_text("first")
+        inode = (tmp_path / "model").stat().st_ino
+    assert (tmp_path / "model" / "weights").read_text() == "first"
+    assert (tmp_path / "model").stat().st_ino == inode
+    assert names(tmp_path) == {"model"}
+
+
+def test_a_folder_that_is_made_once_cannot_take_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "model").touch()
+    with pytest.raises(NotADirectoryError), atomic.folder_once(tmp_path / "model"):
+        pass
+    assert names(tmp_path) == {"model"}
+
+
 def test_every_file_of_a_folder_is_flushed_before_the_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from fake_hub import fill_cache
 
 from rankfold import lock
 from rankfold.errors import DataError, ModelError
+from rankfold.hub_cache import repositories
 from rankfold.lock import check_unchanged, lock_recipe, read_lock, write_lock
 from rankfold.recipe.schema import Recipe
 from rankfold.run_folder import RunFolder
@@ -117,3 +118,21 @@ def test_another_version_of_a_package_is_an_error(
 
 def test_a_run_without_a_lock_is_left_alone(tmp_path: Path) -> None:
     check_unchanged(RunFolder(tmp_path))
+
+
+def test_what_is_mixed_in_is_locked_and_looked_for_on_the_hub_as_the_rest(tmp_path: Path) -> None:
+    fill_cache(tmp_path, "some/tiny")
+    fill_cache(tmp_path, "some/chats", {"a.json": b"1"}, kind="dataset")
+    (tmp_path / "ours.jsonl").write_text("{}")
+    ours = {"path": str(tmp_path / "ours.jsonl"), "format": "jsonl"}
+    chats = {"path": "hub:some/chats", "format": "hub"}
+    data = {"train": ours, "test": ours, "mixed_with": {"chats": chats, "more": ours}}
+    values = {"name": "a", "task": "instruction", "model": {"name_or_path": "some/tiny"}, "data": data}
+    mixed = Recipe.model_validate_json(json.dumps(values))
+    assert [str(one) for one in repositories(mixed)] == ["model some/tiny", "data set some/chats"]
+    first, entries = lock_recipe(mixed, tmp_path)
+    locked = {entry.field: entry for entry in entries}
+    commit = locked["data.mixed_with.chats"].revision
+    assert first.data.mixed_with["chats"].path == f"hub:some/chats@{commit}"
+    assert first.data.mixed_with["more"] == mixed.data.mixed_with["more"]
+    assert locked["data.mixed_with.more"].files[0].num_bytes == 2

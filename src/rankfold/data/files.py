@@ -25,7 +25,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                yield number, _decode(line, path, number)
+                yield number, decode_line(line, path, number)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"cannot be read: {error}",
@@ -39,7 +39,8 @@ def read_text(path: Path) -> str:
     return "\n".join(line for _, line in read_lines(path))
 
 
-def _decode(line: bytes, path: Path, number: int) -> str:
+def decode_line(line: bytes, path: Path, number: int) -> str:
+    """The text of line `number`, from 1, without its end; DataError where it is not UTF-8."""
     encoding = "utf-8-sig" if number == 1 else "utf-8"
     try:
         return line.decode(encoding).rstrip("\r\n")

@@ -30,8 +30,7 @@ def read_hub(source: Source, split: str) -> ReadResult[QuestionExample]:
 
 
 def _questions(path: str, split: str) -> Iterator[Question]:
-    for index, row in enumerate(_load(path, split)):
-        where = f"{path}, split {split}, row {index}"
+    for where, row in iterate_rows(path, split):
         yield Question(
             field(row, "id", str, where),
             where,
@@ -41,23 +40,31 @@ def _questions(path: str, split: str) -> Iterator[Question]:
         )
 
 
+def iterate_rows(path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield where each row of a split is, and the row; errors as `read_hub`."""
+    for index, row in enumerate(_load(path, split)):
+        yield f"{path}, split {split}, row {index}", row
+
+
 def _load(path: str, split: str) -> Any:
     # Slow to import, and needed by those recipes only that name the hub.
     import datasets
 
     try:
         return datasets.load_dataset(str(_folder(path)), split=split)
-    except OSError as error:
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        # What `datasets` says of a broken file is in what made it give up.
+        reason = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
+        if "Unknown split" in str(error):
+            raise DataError(
+                f"the split {split!r} cannot be loaded: {error}",
+                where=path,
+                remedy="Set `train_split` and `test_split` to splits that the data set has.",
+            ) from error
         raise DataError(
-            f"the data set cannot be read: {error}",
+            f"the data set cannot be read: {reason or error}",
             where=path,
             remedy="Name a data set in a format that `datasets` loads, or a local file in `path`.",
-        ) from error
-    except ValueError as error:
-        raise DataError(
-            f"the split {split!r} cannot be loaded: {error}",
-            where=path,
-            remedy="Set `train_split` and `test_split` to splits that the data set has.",
         ) from error
 
 

@@ -30,7 +30,7 @@ def read_objects(path: Path) -> Iterator[JsonLine]:
     for number, line in read_lines(path):
         if line.strip():
             where = f"{path}:{number}"
-            yield JsonLine(number, where, _object(parse_json(line, path, number), where))
+            yield JsonLine(number, where, as_object(parse_json(line, path, number), where))
 
 
 def parse_json(text: str, path: Path, first_line: int = 1) -> Any:
@@ -70,7 +70,7 @@ def field(record: Mapping[str, Any], key: str, kind: type[T], where: str) -> T:
             remedy=f"Make `{key}` {_KINDS[kind]}, or choose another `format` in the recipe.",
         )
     if isinstance(value, str):
-        _check_characters(value, key, where)
+        check_text(value, f"`{key}`", where)
     return value
 
 
@@ -78,7 +78,7 @@ def objects(record: Mapping[str, Any], key: str, where: str) -> Iterator[tuple[s
     """Yield where each object of the list `record[key]` is, and the object; DataError otherwise."""
     for index, value in enumerate(field(record, key, list, where)):
         place = f"{where}, {key}[{index}]"
-        yield place, _object(value, place)
+        yield place, as_object(value, place)
 
 
 def shorten(value: Any) -> str:
@@ -87,19 +87,20 @@ def shorten(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _check_characters(value: str, key: str, where: str) -> None:
+def check_text(value: str, what: str, where: str) -> None:
     """Refuse half a surrogate pair, which JSON can escape but no UTF-8 file can hold."""
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"`{key}` holds half a character, \\u{ord(value[error.start]):04x}, at {error.start}",
+            f"{what} holds half a character, \\u{ord(value[error.start]):04x}, at {error.start}",
             where=where,
             remedy="Remove it, or write both halves of the surrogate pair.",
         ) from error
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def as_object(value: Any, where: str) -> dict[str, Any]:
+    """Return the value, which must be a JSON object; DataError otherwise."""
     if isinstance(value, dict):
         return value
     raise DataError(

@@ -1,11 +1,11 @@
 """From the entities a file names to the entities a recipe wants."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rankfold.data.examples import EntityExample, Span
-from rankfold.data.result import ReadResult
+from rankfold.data.result import Notes, ReadResult
 from rankfold.errors import DataError
 
 
@@ -48,27 +48,41 @@ def label_entities(
         DataError: Offsets outside the text, an id that comes twice, no examples, or, unless
             `demand_labels` is off, a wanted label that no entity has.
     """
+    notes = Notes()
     labelled: dict[str, EntityExample] = {}
-    names: dict[str, None] = {}
-    found: dict[str, None] = {}
-    dropped: Counter[str] = Counter()
-    for example in examples:
+    for named, example in iterate(examples, wanted, notes, repaired):
         if example.id in labelled:
             raise DataError(
                 f"the id {example.id!r} comes twice",
-                where=example.where,
+                where=named.where,
                 remedy="Make every `id` unique, or leave `id` out to use line numbers.",
             )
-        spans = _spans(example, wanted, dropped)
-        labelled[example.id] = EntityExample(example.id, example.text, spans)
-        names.update((name, None) for entity in example.entities for name in entity.names)
-        found.update((entity.names[0], None) for entity in example.entities)
+        labelled[example.id] = example
     if not labelled:
         raise empty(path)
     if demand_labels:
-        _check_every_label_is_there(wanted, list(names), path)
-    labels = tuple(wanted) or tuple(found)
-    return ReadResult(tuple(labelled.values()), labels, dict(+dropped), dict(+repaired))
+        check_labels(wanted, notes.names, path, "entity")
+    return ReadResult.of(labelled.values(), wanted, notes)
+
+
+def iterate(
+    examples: Iterable[NamedExample], wanted: Sequence[str], notes: Notes, repaired: Counter[str]
+) -> Iterator[tuple[NamedExample, EntityExample]]:
+    """Yield each example as a file has it and as it is learned; errors as `label_entities`, but for ids.
+
+    What the parser counts in `repaired` while it makes an example is noted as that example's.
+    """
+    before = Counter[str]()
+    for named in examples:
+        notes.repaired.add_all(repaired - before, named.where)
+        before = repaired.copy()
+        dropped = Counter[str]()
+        spans = _spans(named, wanted, dropped)
+        notes.dropped.add_all(dropped, named.where)
+        notes.names.update((name, None) for entity in named.entities for name in entity.names)
+        notes.labels.update((entity.names[0], None) for entity in named.entities)
+        yield named, EntityExample(named.id, named.text, spans)
+    notes.repaired.add_all(repaired - before)
 
 
 def empty(path: str) -> DataError:
@@ -111,12 +125,14 @@ def _check_offsets(entity: NamedEntity, example: NamedExample) -> None:
     )
 
 
-def _check_every_label_is_there(wanted: Sequence[str], there: Sequence[str], path: str) -> None:
-    missing = [label for label in wanted if label not in there]
+def check_labels(wanted: Sequence[str], there: Iterable[str], path: str, what: str) -> None:
+    """Refuse a wanted label that nothing has: no `what`, an entity or an example; DataError."""
+    names = dict.fromkeys(there)
+    missing = [label for label in wanted if label not in names]
     if missing:
         raise DataError(
-            f"no entity has the label {', '.join(missing)}; the labels here are: "
-            f"{', '.join(there) or 'none'}",
+            f"no {what} has the label {', '.join(missing)}; the labels here are: "
+            f"{', '.join(names) or 'none'}",
             where=path,
             remedy="Choose `data.labels` in the recipe from the labels that are here.",
         )

@@ -2,16 +2,20 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
+from rankfold.data.cleaning import labels_of
 from rankfold.data.examples import Example, QuestionExample
 from rankfold.errors import DataError
 from rankfold.recipe.schema import Split
 
 ExampleT = TypeVar("ExampleT", bound=Example)
 T = TypeVar("T")
+Pieces: TypeAlias = Sequence[Sequence[ExampleT]]
+"""Examples that stay together, in an order."""
 
 
 @dataclass(frozen=True)
@@ -23,52 +27,59 @@ class Sides(Generic[ExampleT]):
     test: tuple[ExampleT, ...]
 
 
-def split_examples(examples: Sequence[ExampleT], split: Split) -> Sides[ExampleT]:
+def split_examples(
+    examples: Sequence[ExampleT], split: Split, groups: Mapping[str, str] | None = None
+) -> Sides[ExampleT]:
     """Shuffle by `split.seed` and cut into a training, a validation and a test set.
 
     Sizes are the shares rounded; where the shares add up to 1, every example is on one side. The test set
     depends on where training and validation end, not on how they share what is before it. Questions about
-    one context stay together, so that no context is trained on and tested: there the sizes are as near to
-    the shares as whole contexts allow. A rare label may end up on one side only.
+    one context stay together, so that no context is trained on and tested, and so does each of `groups`:
+    there the sizes are as near to the shares as whole groups allow. A rare label may end up on one side only.
+    With `split.stratify` each side has of each label its share, rounded up or down.
+
+    Args:
+        examples: What to divide.
+        split: The shares.
+        groups: Example's id → what it is kept together by.
 
     Raises:
         DataError: A side with a share would be empty.
     """
-    groups = shuffle(_groups(examples), split.seed)
+    pieces = shuffle(_groups(examples, groups or {}), split.seed)
     total = len(examples)
     before_test = split.train + split.validation
     whole = math.isclose(before_test + split.test, 1)
     num_before_test = round(total * before_test)
-    train_end = _nearest_cut(groups, round(total * split.train))
-    # Without a validation set both cuts are the same one.
-    test_start = _nearest_cut(groups, num_before_test)
-    rest = groups[test_start:]
-    test_size = total - num_before_test if whole else round(total * split.test)
-    sides = Sides(
-        tuple(_flatten(groups[:train_end])),
-        tuple(_flatten(groups[train_end:test_start])),
-        tuple(_flatten(rest if whole else rest[: _nearest_cut(rest, test_size)])),
-    )
+    num_tested = total - num_before_test if whole else round(total * split.test)
+    cut = _cut_stratified if split.stratify else _cut
+    before, behind = cut(pieces, num_before_test)
+    test = behind if whole else cut(behind, num_tested)[0]
+    train, validation = cut(before, round(total * split.train)) if split.validation else (before, [])
+    sides = Sides(tuple(_flatten(train)), tuple(_flatten(validation)), tuple(_flatten(test)))
     if not sides.train or not sides.test or bool(sides.validation) != bool(split.validation):
-        raise _empty_side(sides, split, f"{total} examples in {len(groups)} groups")
+        raise _empty_side(sides, split, f"{total} examples in {len(pieces)} groups")
     return sides
 
 
 def hold_out(
-    examples: Sequence[ExampleT], share: float, seed: int
+    examples: Sequence[ExampleT], split: Split, groups: Mapping[str, str] | None = None
 ) -> tuple[tuple[ExampleT, ...], tuple[ExampleT, ...]]:
-    """Take a share of a training set for validation, contexts whole, and return what is left and the share.
+    """Take the share `split.validation` of a training set for validation; return what is left and the share.
+
+    Contexts and groups stay whole, and labels have their shares, as `split_examples` says.
 
     Raises:
         DataError: One of the two would be empty.
     """
-    groups = shuffle(_groups(examples), seed)
-    cut = _nearest_cut(groups, round(len(examples) * (1 - share)))
-    kept, held_out = tuple(_flatten(groups[:cut])), tuple(_flatten(groups[cut:]))
+    pieces = shuffle(_groups(examples, groups or {}), split.seed)
+    cut = _cut_stratified if split.stratify else _cut
+    left, taken = cut(pieces, round(len(examples) * (1 - split.validation)))
+    kept, held_out = tuple(_flatten(left)), tuple(_flatten(taken))
     if not kept or not held_out:
         raise DataError(
-            f"a share of {share:g} of {len(examples)} training examples in {len(groups)} groups leaves "
-            f"{len(kept)} for training and {len(held_out)} for validation; both need at least one",
+            f"a share of {split.validation:g} of {len(examples)} training examples in {len(pieces)} groups "
+            f"leaves {len(kept)} for training and {len(held_out)} for validation; both need at least one",
             where="data.split.validation",
             remedy="Use more data, another share, or a file of its own in data.validation.",
         )
@@ -91,20 +102,64 @@ def shuffle(items: Sequence[T], seed: int) -> list[T]:
     return [items[index] for index in sorted(range(len(items)), key=keys.__getitem__)]
 
 
-def _groups(examples: Sequence[ExampleT]) -> list[list[ExampleT]]:
-    groups: dict[object, list[ExampleT]] = {}
+def _groups(examples: Sequence[ExampleT], groups: Mapping[str, str]) -> list[list[ExampleT]]:
+    """Examples that stay together, by group or a question's context, in the order of their first ones."""
+    first_of: dict[tuple[str, str], int] = {}
+    roots = list(range(len(examples)))
     for index, example in enumerate(examples):
-        key = example.context if isinstance(example, QuestionExample) else index
-        groups.setdefault(key, []).append(example)
-    return list(groups.values())
+        for key in _ties(example, groups):
+            # The earliest example stands for all that hang together, however long the chain of ties.
+            one, other = sorted((_root(roots, first_of.setdefault(key, index)), _root(roots, index)))
+            roots[other] = one
+    found: dict[int, list[ExampleT]] = {}
+    for index, example in enumerate(examples):
+        found.setdefault(_root(roots, index), []).append(example)
+    return list(found.values())
 
 
-def _nearest_cut(groups: Sequence[Sequence[object]], size: int) -> int:
-    """Return how many leading groups hold as near to `size` items as possible."""
+def _ties(example: Example, groups: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if isinstance(example, QuestionExample):
+        yield "context", example.context
+    if example.id in groups:
+        yield "group", groups[example.id]
+
+
+def _root(roots: list[int], index: int) -> int:
+    while roots[index] != index:
+        roots[index] = roots[roots[index]]
+        index = roots[index]
+    return index
+
+
+def _cut(groups: Pieces[ExampleT], size: int) -> tuple[Pieces[ExampleT], Pieces[ExampleT]]:
+    """Divide so that the first part holds as near to `size` items as whole groups allow."""
     sizes = [0]
     for group in groups:
         sizes.append(sizes[-1] + len(group))
-    return min(range(len(sizes)), key=lambda count: abs(sizes[count] - size))
+    nearest = min(range(len(sizes)), key=lambda count: abs(sizes[count] - size))
+    return groups[:nearest], groups[nearest:]
+
+
+def _cut_stratified(pieces: Pieces[ExampleT], size: int) -> tuple[Pieces[ExampleT], Pieces[ExampleT]]:
+    """Divide so that the first part holds `size` examples, and of each set of labels its share of them.
+
+    Each gets its share rounded down; what is then missing goes to those that lost most by it, by the method
+    of largest remainders, of equal ones to the first in the shuffled order. All is counted in integers, so
+    that no rounding differs between machines.
+    """
+    strata: dict[tuple[str, ...], int] = Counter(labels_of(piece[0]) for piece in pieces)
+    total = max(len(pieces), 1)
+    sizes = {labels: number * size // total for labels, number in strata.items()}
+    by_remainder = sorted(strata, key=lambda labels: -(strata[labels] * size % total))
+    for labels in by_remainder[: size - sum(sizes.values())]:
+        sizes[labels] += 1
+    first: list[Sequence[ExampleT]] = []
+    second: list[Sequence[ExampleT]] = []
+    for piece in pieces:
+        labels = labels_of(piece[0])
+        sizes[labels] -= 1
+        (first if sizes[labels] >= 0 else second).append(piece)
+    return first, second
 
 
 def _flatten(groups: Sequence[Sequence[ExampleT]]) -> list[ExampleT]:

@@ -1,6 +1,6 @@
 """Generating sequences for a list of prompts, in batches of similar length, with their probabilities."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from rankfold.evaluation.prompts import PromptBatch, read_prompts
 from rankfold.evaluation.sampling import sampling_processors
 from rankfold.evaluation.scoring import log_probabilities
+from rankfold.evaluation.sources import SourceBatch, kept_settings, read_sources
 from rankfold.recipe.schema import Evaluation
 
 
@@ -46,6 +47,8 @@ def generate(
 ) -> Iterator[list[GeneratedSequence]]:
     """Yield the sequences of one batch of prompts at a time, longest prompts first.
 
+    An encoder-decoder's prompts are what its encoder reads.
+
     What is generated for a prompt depends on it alone, and sampling on `seed` and the prompt's index too: not
     on the prompts beside it, up to the model's arithmetic, whose last bits may differ with a batch's shape.
     Only beams that are sampled draw from one stream. Each prompt is read once for all its sequences and
@@ -54,13 +57,16 @@ def generate(
     torch.manual_seed(seed)
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
     size = settings.per_device_eval_batch_size
-    config = _generation_config(settings, stop_ids, int(tokenizer.pad_token_id))
+    has_encoder = bool(model.config.is_encoder_decoder)
+    kept = kept_settings(model) if has_encoder else {}
+    config = _generation_config(settings, stop_ids, int(tokenizer.pad_token_id), kept)
+    read = read_sources if has_encoder else read_prompts
     # Left to itself `generate` fills what a configuration leaves empty from the model's own, such as
     # a repetition penalty meant for chatting.
     model.generation_config = config
     for start in range(0, len(order), size):
         indices = order[start : start + size]
-        batch = read_prompts(model, [prompts[index] for index in indices], config.pad_token_id)
+        batch = read(model, [prompts[index] for index in indices], config.pad_token_id)
         generated = _generated(model, batch, indices, settings, seed)
         yield _scored(model, tokenizer, batch, indices, generated)
 
@@ -69,11 +75,13 @@ def _has_own_draws(settings: Evaluation) -> bool:
     return settings.do_sample and settings.num_beams == 1
 
 
-def _generation_config(settings: Evaluation, stop_ids: Sequence[int], pad_id: int) -> GenerationConfig:
-    search: dict[str, Any] = {}
+def _generation_config(
+    settings: Evaluation, stop_ids: Sequence[int], pad_id: int, kept: Mapping[str, Any]
+) -> GenerationConfig:
+    search: dict[str, Any] = dict(kept)
     # With draws of its own, every sequence is a row that takes the one token its processors leave.
     if not _has_own_draws(settings):
-        search = {
+        search |= {
             "num_beams": settings.num_beams,
             "num_return_sequences": settings.num_return_sequences,
             "do_sample": settings.do_sample,
@@ -87,7 +95,11 @@ def _generation_config(settings: Evaluation, stop_ids: Sequence[int], pad_id: in
 
 @torch.inference_mode()
 def _generated(
-    model: PreTrainedModel, batch: PromptBatch, indices: Sequence[int], settings: Evaluation, seed: int
+    model: PreTrainedModel,
+    batch: PromptBatch | SourceBatch,
+    indices: Sequence[int],
+    settings: Evaluation,
+    seed: int,
 ) -> Tensor:
     """Return int64 (prompts × sequences, longest answer)."""
     processors, rows = None, torch.arange(len(indices), device=model.device)
@@ -95,10 +107,7 @@ def _generated(
         processors = sampling_processors(settings, indices, batch.length, seed=seed, device=model.device)
         rows = rows.repeat_interleave(settings.num_return_sequences)
     sequences: Tensor = model.generate(
-        input_ids=batch.input_ids[rows],
-        attention_mask=batch.attention_mask[rows],
-        # `generate` repeats the ids for its beams by itself, but not a cache that it is given.
-        past_key_values=batch.cache_of(rows.repeat_interleave(settings.num_beams)),
+        **batch.inputs_of(rows, settings.num_beams),
         generation_config=model.generation_config,
         logits_processor=processors,
     )
@@ -108,7 +117,7 @@ def _generated(
 def _scored(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    batch: PromptBatch,
+    batch: PromptBatch | SourceBatch,
     indices: Sequence[int],
     generated: Tensor,
 ) -> list[GeneratedSequence]:

@@ -4,6 +4,7 @@ import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -50,6 +51,41 @@ class PromptBatch:
         # Replaces the tensors of the new layer objects: those of the old ones are only read.
         selected.batch_select_indices(rows)
         return selected
+
+    def inputs_of(self, rows: Tensor, num_beams: int) -> dict[str, Any]:
+        """Return what `generate` takes to continue some prompts, int64 (num_rows,), repeats allowed."""
+        return {
+            "input_ids": self.input_ids[rows],
+            "attention_mask": self.attention_mask[rows],
+            # `generate` repeats the ids for its beams by itself, but not a cache that it is given.
+            "past_key_values": self.cache_of(rows.repeat_interleave(num_beams)),
+        }
+
+    def logits_behind(
+        self, model: PreTrainedModel, owners: Tensor, generated: Tensor, real: Tensor
+    ) -> Tensor:
+        """Return the logits of each generated token, (num_sequences, num_generated, vocabulary).
+
+        Args:
+            model: What generated.
+            owners: int64 (num_sequences,), each sequence's prompt.
+            generated: int64 (num_sequences, num_generated).
+            real: bool (num_sequences, num_generated), which of these count.
+        """
+        # The last token predicts none.
+        input_ids = torch.cat([self.input_ids[owners], generated[:, :-1]], dim=1)
+        mask = torch.cat([self.attention_mask[owners], real[:, :-1].long()], dim=1)
+        unread = slice(self.num_cached, None)
+        cache = self.cache_of(owners)
+        output = model(
+            input_ids=input_ids[:, unread],
+            attention_mask=mask,
+            position_ids=positions(mask)[:, unread],
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=generated.shape[1],
+        )
+        return cast(Tensor, output.logits)
 
 
 @torch.inference_mode()

@@ -1,12 +1,11 @@
 """The log-probabilities of generated sequences, given their prompts."""
 
-from typing import cast
-
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rankfold.evaluation.prompts import PromptBatch, positions
+from rankfold.evaluation.prompts import PromptBatch
+from rankfold.evaluation.sources import SourceBatch
 
 LOGITS_AT_A_TIME = 2**28
 """Logits scored in one pass: 1 GiB in float32. All of a batch's would take many times the model's memory."""
@@ -14,11 +13,15 @@ LOGITS_AT_A_TIME = 2**28
 
 @torch.inference_mode()
 def log_probabilities(
-    model: PreTrainedModel, prompts: PromptBatch, owners: Tensor, generated: Tensor, lengths: Tensor
+    model: PreTrainedModel,
+    prompts: PromptBatch | SourceBatch,
+    owners: Tensor,
+    generated: Tensor,
+    lengths: Tensor,
 ) -> Tensor:
     """Return float64 (num_sequences,): the sum of each sequence's own tokens' log-probabilities.
 
-    One pass over the generated tokens behind the prompts' keys and values, a few sequences at a time.
+    One pass over the generated tokens behind what the model made of the prompts, a few sequences at a time.
     `generate` would give the same, but only by holding sequences × tokens × vocabulary floats, and divided
     by lengths in beam search.
 
@@ -37,23 +40,14 @@ def log_probabilities(
 
 
 def _at_once(
-    model: PreTrainedModel, prompts: PromptBatch, owners: Tensor, generated: Tensor, lengths: Tensor
+    model: PreTrainedModel,
+    prompts: PromptBatch | SourceBatch,
+    owners: Tensor,
+    generated: Tensor,
+    lengths: Tensor,
 ) -> Tensor:
-    num_generated = generated.shape[1]
-    real = torch.arange(num_generated, device=lengths.device) < lengths.unsqueeze(1)
-    # The last token predicts none.
-    input_ids = torch.cat([prompts.input_ids[owners], generated[:, :-1]], dim=1)
-    mask = torch.cat([prompts.attention_mask[owners], real[:, :-1].long()], dim=1)
-    unread = slice(prompts.num_cached, None)
-    cache = prompts.cache_of(owners)
-    logits = model(
-        input_ids=input_ids[:, unread],
-        attention_mask=mask,
-        position_ids=positions(mask)[:, unread],
-        past_key_values=cache,
-        use_cache=cache is not None,
-        logits_to_keep=num_generated,
-    ).logits
-    log_softmax = cast(Tensor, logits.float().log_softmax(dim=2))
+    real = torch.arange(generated.shape[1], device=lengths.device) < lengths.unsqueeze(1)
+    logits = prompts.logits_behind(model, owners, generated, real)
+    log_softmax = logits.float().log_softmax(dim=2)
     each = log_softmax.gather(2, generated.unsqueeze(2)).squeeze(2).double()
     return torch.where(real, each, 0.0).sum(dim=1)

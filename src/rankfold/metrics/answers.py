@@ -129,12 +129,17 @@ def gold_answers(example: QuestionExample) -> list[str]:
         DataError: The example has no gold answer.
     """
     if not example.answers:
-        raise DataError(
-            f"question {example.id!r} has no gold answer, which only SQuAD v2 allows",
-            where="evaluation.version_2_with_negative",
-            remedy="Set evaluation.version_2_with_negative to true, or drop the question.",
-        )
+        raise no_gold_answer(example.id)
     return [answer.text for answer in example.answers]
+
+
+def no_gold_answer(example_id: str) -> DataError:
+    """What is wrong with a question that has no gold answer, where every question must have one."""
+    return DataError(
+        f"question {example_id!r} has no gold answer, which only SQuAD v2 allows",
+        where="evaluation.version_2_with_negative",
+        remedy="Set evaluation.version_2_with_negative to true, or drop the question.",
+    )
 
 
 def mean_percentages(scores: Iterable[AnswerScore]) -> tuple[float, float, int]:

@@ -4,7 +4,7 @@ Efron 1979; the interval is the percentile one. The draws come from NumPy's PCG6
 addition after the other, so the same seed gives the same bits on every machine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,16 @@ def resampled_sums(columns: Sequence[ArrayLike], *, resamples: int, seed: int) -
     if any(array.shape != (num_examples,) for array in arrays):
         raise ValueError(f"columns of different shapes: {[array.shape for array in arrays]}")
     sums = np.zeros((len(arrays), resamples))
-    generator = np.random.Generator(np.random.PCG64(seed))
-    for resample in range(resamples if num_examples else 0):
-        drawn = generator.integers(num_examples, size=num_examples)
-        times = np.bincount(drawn, minlength=num_examples)
+    for resample, times in enumerate(resampled_times(num_examples, resamples=resamples, seed=seed)):
         sums[:, resample] = [_sum_of_drawn(array, times) for array in arrays]
     return sums
+
+
+def resampled_times(num_examples: int, *, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield how often each example was drawn into each resample; nothing where there are no examples."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    for _ in range(resamples if num_examples else 0):
+        yield np.bincount(generator.integers(num_examples, size=num_examples), minlength=num_examples)
 
 
 def _widened(values: NDArray[Any]) -> NDArray[Any]:

@@ -15,9 +15,11 @@ METRIC_NAMES = (
     "rankfold_cmrc",
     "rankfold_entities",
     "rankfold_multi_label_classification",
+    "rankfold_perplexity",
     "rankfold_squad",
     "rankfold_squad_v2",
     "rankfold_tags",
+    "rankfold_written_text",
 )
 
 

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from rankfold.metrics.answers import AnswerColumns, AnswerScore, best_score, mean_percentages
+from rankfold.metrics.answers import (
+    AnswerColumns,
+    AnswerScore,
+    best_score,
+    mean_percentages,
+    no_gold_answer,
+)
 from rankfold.metrics.bootstrap import percentile_interval, resampled_sums
 from rankfold.metrics.cmrc import score_answer
 from rankfold.metrics.squad import best_thresholds_of, squad_metrics
@@ -29,9 +35,14 @@ def answer_metrics_of(
         version_2_with_negative: Whether questions may have no answer.
         resamples: Resamples behind `confidence_intervals` (0 to 100, 95 %), which 0 leaves out.
         seed: Seed of the resamples.
+
+    Raises:
+        DataError: Questions must have an answer, and one has none.
     """
     columns, chinese = AnswerColumns(), _ChineseColumns()
     for row in rows:
+        if not (version_2_with_negative or row["answers"]):
+            raise no_gold_answer(row["id"])
         columns.append_row(row)
         if not version_2_with_negative:
             chinese.append_row(row)

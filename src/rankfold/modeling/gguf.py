@@ -22,6 +22,6 @@ def convert_gguf(gguf: Path, target: Path) -> None:
             delattr(model, mark)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    with atomic.folder(target) as folder:
+    with atomic.folder_once(target) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

@@ -11,10 +11,10 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from rankfold.earlier_runs import ADAPTER_FILE
 from rankfold.errors import ModelError
+from rankfold.modeling.parameters import num_elements
 from rankfold.recipe.schema import Model
-
-ADAPTER_FILE = "adapter_config.json"
 
 NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 
@@ -82,11 +82,16 @@ def load_model(
 
     Raises:
         ModelError: The folder's architecture has no such task, a file is damaged, a weight has another
-            shape, or most weights are not in the files, so that the model would start from chance.
+            shape, or most weights are not in the files, so that the model would start from chance. Or the
+            recipe wants few bits, and bitsandbytes or a GPU is missing.
     """
     options: dict[str, Any] = {**model.config, **task_config}
     if model.attn_implementation is not None:
         options["attn_implementation"] = model.attn_implementation
+    if model.quantization is not None:
+        from rankfold.modeling.quantization import quantization_config
+
+        options["quantization_config"] = quantization_config(model)
     try:
         loaded, info = getattr(transformers, auto_class).from_pretrained(
             folder,
@@ -116,9 +121,18 @@ def load_trained(
     """Load what a run trained, the adapter on its base or the full model; arguments as `load_model`."""
     if not (trained / ADAPTER_FILE).is_file():
         return load_model(trained, model, auto_class, task_config).model
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
-    with_adapter = PeftModel.from_pretrained(load_model(base, model, auto_class, task_config).model, trained)
+    base_model = load_model(base, model, auto_class, task_config).model
+    if PeftConfig.from_pretrained(trained).is_prompt_learning:
+        from rankfold.modeling.virtual_tokens import load_virtual_tokens
+
+        return load_virtual_tokens(base_model, trained)
+    with_adapter = PeftModel.from_pretrained(base_model, trained)
+    if model.quantization is not None:
+        # Merged into few bits it would be rounded away: it stays beside them, as it was trained.
+        beside: PreTrainedModel = with_adapter.get_base_model()
+        return beside
     # Merged, generation costs what the base model costs; outputs differ in the last bits only.
     merged: PreTrainedModel = with_adapter.merge_and_unload()
     return merged
@@ -136,10 +150,7 @@ def _check_shapes(mismatched: Iterable[tuple[str, Sequence[int], Sequence[int]]]
 
 def _check_mostly_known(model: PreTrainedModel, new_parameters: frozenset[str], folder: Path) -> None:
     """transformers only warns where the names in the files are others, and leaves the weights to chance."""
-    sizes = {
-        name: getattr(parameter, "ds_numel", parameter.numel())
-        for name, parameter in model.named_parameters()
-    }
+    sizes = {name: num_elements(parameter) for name, parameter in model.named_parameters()}
     new = sum(size for name, size in sizes.items() if name in new_parameters)
     if 2 * new > sum(sizes.values()):
         raise ModelError(

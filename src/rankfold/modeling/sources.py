@@ -1,7 +1,8 @@
-"""Where a recipe's model comes from: a Python package, a folder or the hub; always ends in a folder."""
+"""Where a recipe's model comes from: a package, a folder, an earlier run or the hub; ends in a folder."""
 
 from pathlib import Path
 
+from rankfold.earlier_runs import earlier_run, is_earlier_run, models_behind
 from rankfold.errors import ModelError
 from rankfold.hub_cache import find_snapshot, hub_cache, model_repository, not_fetched
 from rankfold.modeling.packages import WHERE, checked, converted_folder, package_model
@@ -14,9 +15,11 @@ def model_folder(model: Model) -> Path:
     Nothing is downloaded: a job has no network, and `launch submit` has fetched what it needs.
 
     Raises:
-        ModelError: The package, folder or hub model is not here, or holds no safetensors.
+        ModelError: The package, folder, run or hub model is not here, or holds no safetensors.
     """
     name = model.name_or_path
+    if is_earlier_run(name):
+        return _from_run(model)
     if name.startswith(PACKAGE_PREFIX):
         return _from_package(name.removeprefix(PACKAGE_PREFIX))
     folder = Path(name).expanduser()
@@ -29,6 +32,20 @@ def model_folder(model: Model) -> Path:
             remedy="Name a folder that holds config.json and *.safetensors.",
         )
     return _from_hub(model)
+
+
+def _from_run(model: Model) -> Path:
+    from rankfold.modeling.earlier import trained_folder
+
+    # From the first base up: each run's base is what the one before it left.
+    chain = list(models_behind(model))
+    ends_in_whole_model = is_earlier_run(chain[-1].name_or_path)
+    folder = None if ends_in_whole_model else model_folder(chain.pop())
+    for one in reversed(chain):
+        folder = trained_folder(earlier_run(one.name_or_path), folder)
+    if folder is None:
+        raise ValueError(f"nothing is behind {model.name_or_path}")
+    return folder
 
 
 def _from_package(package: str) -> Path:

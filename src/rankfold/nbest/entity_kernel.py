@@ -120,7 +120,8 @@ def _best_allowed_tags(log_p: Floats, continues: bool) -> Integers:
     """The sequence of tags with the largest sum of `log_p` of all that the BIO scheme allows (Viterbi).
 
     I-X follows B-X or I-X only, and begins the window only where text stands before it. Sums run from the
-    last token to the first; of sequences with the same sum it is the first in the order of tag ids.
+    last token to the first. From the first token on, each gets the tag with the largest sum from there to the
+    end, the lowest of several: rounding may hide in the whole sum what a part of it still tells.
     """
     num_tokens, num_tags = log_p.shape
     best = log_p.copy()  # the sum from a token to the end of the window, by the token's tag

@@ -6,23 +6,43 @@ from collections.abc import Iterator
 from rankfold.recipe.conflict import Conflict
 from rankfold.recipe.data_checks import data_conflicts
 from rankfold.recipe.deepspeed_checks import distributed_conflicts
-from rankfold.recipe.entries import listed
+from rankfold.recipe.entries import listed, shown
+from rankfold.recipe.method_checks import method_conflicts
 from rankfold.recipe.schema import PACKAGE_PREFIX, Evaluation, Model, Prompt, Recipe, StageResources
+from rankfold.recipe.speed_checks import speed_conflicts
 from rankfold.recipe.validation_checks import validation_conflicts
+from rankfold.task_facts import BUILT_IN, task_facts, task_names
 
+SETTINGS_OF_ONE_TASK = {
+    "data.multi_label": "text_classification",
+    "data.label_all_tokens": "token_classification",
+    "data.source_prefix": "seq2seq",
+    "data.max_target_length": "seq2seq",
+    "data.mlm_probability": "masked_lm",
+    "data.noise_density": "denoising",
+    "data.mean_noise_span_length": "denoising",
+    "model.pooling": "embedding",
+    "train.contrastive_temperature": "embedding",
+}
 _PLACEHOLDERS = ("labels", "text", "no_entities")
 
 
 def conflicts(recipe: Recipe) -> Iterator[Conflict]:
     """Find every combination of settings in a well-typed recipe that cannot work."""
+    unknown = _unknown_task(recipe.task)
+    if unknown:
+        # What else there is to say depends on the task.
+        yield unknown
+        return
     yield from data_conflicts(recipe)
     yield from _model_conflicts(recipe.model)
-    if recipe.task != "generative_ner":
-        yield from _window_conflicts(recipe)
+    yield from method_conflicts(recipe)
+    yield from _task_conflicts(recipe)
     yield from _prompt_conflicts(recipe.prompt)
     yield from validation_conflicts(recipe)
     yield from _generation_conflicts(recipe.evaluation)
     yield from _precision_conflicts(recipe)
+    yield from speed_conflicts(recipe)
     yield from distributed_conflicts(recipe, num_ranks(recipe.resources.train))
     for stage, resources in recipe.resources:
         yield from _resource_conflicts(f"resources.{stage}", resources)
@@ -45,19 +65,46 @@ def _model_conflicts(model: Model) -> Iterator[Conflict]:
         )
 
 
-def _window_conflicts(recipe: Recipe) -> Iterator[Conflict]:
-    """For the tasks in which an encoder reads long texts window by window, without a prompt."""
-    data = recipe.data
-    if data.labels and recipe.task == "extractive_qa":
-        yield Conflict(("data.labels",), "is for entities; extractive_qa has no labels")
-    if recipe.prompt != Prompt():
+def _unknown_task(task: str) -> Conflict | None:
+    if task in BUILT_IN:
+        return None
+    names = task_names()
+    if task in names:
+        return None
+    # Only mistakes need it.
+    from rankfold.recipe.suggest import close_option
+
+    meant = close_option(task.lower(), list(names))
+    hint = f"; did you mean {meant}?" if meant else ""
+    return Conflict(("task",), f"must be {listed(names)}; found {shown(task)}{hint}")
+
+
+def _task_conflicts(recipe: Recipe) -> Iterator[Conflict]:
+    """Settings that the recipe's task does not have, and windows that would not move on."""
+    data, facts = recipe.data, task_facts(recipe.task)
+    if data.labels and not facts.has_labels:
+        yield Conflict(("data.labels",), f"is for labels; {recipe.task} has none")
+    if recipe.prompt != Prompt() and not facts.has_prompt:
         yield Conflict(("prompt",), f"is for generative_ner; {recipe.task} has no prompt")
-    if data.doc_stride >= data.max_length:
+    if recipe.train.packing and not facts.packs:
+        yield Conflict(("train.packing",), f"is for causal language models; {recipe.task} is none")
+    if recipe.task in BUILT_IN:
+        yield from _foreign_settings(recipe)
+    if facts.has_windows and data.doc_stride >= data.max_length:
         yield Conflict(
             ("data.doc_stride", "data.max_length"),
             f"doc_stride is {data.doc_stride} and max_length {data.max_length}; windows that share "
             "doc_stride tokens only move on if it is below max_length",
         )
+
+
+def _foreign_settings(recipe: Recipe) -> Iterator[Conflict]:
+    """Settings of one task in the recipe of another; a task of another package may read what it likes."""
+    for key, task in SETTINGS_OF_ONE_TASK.items():
+        section, name = key.split(".")
+        part = getattr(recipe, section)
+        if recipe.task != task and getattr(part, name) != type(part).model_fields[name].default:
+            yield Conflict((key,), f"is for {task}; {recipe.task} does not read it, so leave it out")
 
 
 def _prompt_conflicts(prompt: Prompt) -> Iterator[Conflict]:
@@ -124,7 +171,7 @@ def _precision_conflicts(recipe: Recipe) -> Iterator[Conflict]:
         )
     # torch.amp.GradScaler refuses to unscale gradients that are float16 themselves.
     scales_gradients = train.fp16 and recipe.distributed.strategy in ("none", "ddp")
-    if scales_gradients and model.torch_dtype == "float16" and model.adapter is None:
+    if scales_gradients and model.torch_dtype == "float16" and model.trained_adapter is None:
         yield Conflict(
             ("model.torch_dtype", "train.fp16"),
             "is float16 while train.fp16 is true, but loss scaling needs float32 weights; "

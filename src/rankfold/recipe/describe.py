@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
@@ -12,6 +12,9 @@ from rankfold.recipe.schema import Recipe
 
 Node = dict[str, Any]
 """A JSON schema, or a part of one."""
+
+MOST_KEYS = 12
+"""Keys that a message names; more are not read."""
 
 _WORDS = {
     "integer": "a whole number",
@@ -88,9 +91,20 @@ def allowed(node: Node) -> str:
         items = allowed(node["items"])
         return f"a list of {items}" if items == "text" else f"a list, each item {items}"
     if kind == "object":
-        keys = listed(node.get("properties", {}), "and")
-        return f"a mapping with the keys {keys}" if keys else "a mapping"
-    return f"{_WORDS[kind]}{_bounds(node)}" if kind in _WORDS else "anything"
+        keys = list(node.get("properties", {}))
+        return f"a mapping with the keys {keys_in_words(keys)}" if keys else "a mapping"
+    if kind not in _WORDS:
+        return "anything"
+    if "examples" in node:
+        return f"{_WORDS[kind]}, such as {listed(node['examples'])}"
+    return f"{_WORDS[kind]}{_bounds(node)}"
+
+
+def keys_in_words(keys: Sequence[str]) -> str:
+    """`a, b and c`, or the first of so many that nobody would read them all."""
+    if len(keys) <= MOST_KEYS:
+        return listed(keys, "and")
+    return f"{', '.join(keys[:MOST_KEYS])} and {len(keys) - MOST_KEYS} more (docs/recipe.md)"
 
 
 def _bounds(node: Node) -> str:

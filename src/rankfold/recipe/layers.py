@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rankfold.recipe.entries import Entry, Location, Place, Problem, shown
-from rankfold.recipe.schema import HUB_PREFIX, PACKAGE_PREFIX
+from rankfold.recipe.schema import HUB_PREFIX, PACKAGE_PREFIX, RUN_PREFIX
 from rankfold.recipe.yaml_reader import read_yaml
 
 MAX_BYTES = 1 << 20
@@ -16,7 +16,7 @@ MAX_BYTES = 1 << 20
 
 _SOURCES = ("source", "train", "validation", "test")
 _DATA_PATHS: tuple[Location, ...] = tuple(("data", source, "path") for source in _SOURCES)
-_MODEL: Location = ("model", "name_or_path")
+_MODELS: tuple[Location, ...] = (("model", "name_or_path"), ("train", "distillation", "teacher"))
 
 
 @dataclass
@@ -151,27 +151,41 @@ def _unreadable(path: Path, error: OSError) -> str:
 
 def _with_paths(entry: Entry, folder: Path) -> Entry:
     """Make the relative paths in a layer absolute: they are relative to `folder`."""
-    for location in _DATA_PATHS:
+    mixed = entry.nearest(("data", "mixed_with")).value if entry.holds(("data", "mixed_with")) else {}
+    names = mixed if isinstance(mixed, dict) else {}
+    for location in (*_DATA_PATHS, *(("data", "mixed_with", name, "path") for name in names)):
         entry = entry.replaced(location, lambda path: _absolute_data_path(path, folder))
-    return entry.replaced(_MODEL, lambda name: _absolute_model_folder(name, folder))
+    for location in _MODELS:
+        entry = entry.replaced(location, lambda name: _absolute_model_folder(name, folder))
+    return entry
 
 
 def _absolute_data_path(entry: Entry, folder: Path) -> Entry:
     value = entry.value
-    if not isinstance(value, str) or not value or value.startswith(HUB_PREFIX):
+    if not isinstance(value, str) or not value:
         return entry
-    return Entry(entry.place, _absolute(value, folder))
+    if not value.startswith(HUB_PREFIX):
+        return Entry(entry.place, _absolute(value, folder))
+    named = _absolute_folder(value.removeprefix(HUB_PREFIX), folder)
+    return Entry(entry.place, f"{HUB_PREFIX}{named}")
 
 
 def _absolute_model_folder(entry: Entry, folder: Path) -> Entry:
     value = entry.value
     if not isinstance(value, str) or not value or value.startswith(PACKAGE_PREFIX):
         return entry
-    absolute = _absolute(value, folder)
+    if value.startswith(RUN_PREFIX):
+        run = _absolute(value.removeprefix(RUN_PREFIX), folder)
+        return Entry(entry.place, f"{RUN_PREFIX}{run}")
+    return Entry(entry.place, _absolute_folder(value, folder))
+
+
+def _absolute_folder(name: str, folder: Path) -> str:
+    """A folder's name made absolute; one that may be of the hub stays as it is, unless a folder has it."""
+    absolute = _absolute(name, folder) if name else name
     # Path.is_dir would raise on a name that is too long for a file.
-    if value.startswith(("./", "../", "/", "~")) or os.path.isdir(absolute):  # noqa: PTH112
-        return Entry(entry.place, absolute)
-    return entry
+    is_folder = name.startswith(("./", "../", "/", "~")) or os.path.isdir(absolute)  # noqa: PTH112
+    return absolute if is_folder else name
 
 
 def _absolute(path: str, folder: Path) -> str:

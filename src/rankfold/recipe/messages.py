@@ -5,22 +5,7 @@ from typing import Any
 
 from rankfold.recipe.describe import Node, allowed, node_at, resolved
 from rankfold.recipe.entries import Entry, Problem, shown
-from rankfold.recipe.suggest import suggestion
-
-_ALIASES = {
-    "bf16": "bfloat16",
-    "deepspeed": "zero2",
-    "flash_attention": "flash_attention_2",
-    "fp16": "float16",
-    "fp32": "float32",
-    "fsdp": "zero3",
-    "half": "float16",
-    "ner": "generative_ner",
-    "qa": "extractive_qa",
-    "question_answering": "extractive_qa",
-    "single": "none",
-}
-"""Other words for some of the values that a field offers."""
+from rankfold.recipe.suggest import close_option, suggestion
 
 _KINDS = {
     "boolean": "a truth value",
@@ -87,7 +72,7 @@ def _hint(value: Any, node: Node) -> str:
 def _hint_for_text(value: str, choices: list[Node]) -> str:
     kinds = {choice.get("type") for choice in choices}
     options = [option for choice in choices for option in choice.get("enum", [choice.get("const")])]
-    meant = _close_option(value.lower(), [option for option in options if option is not None])
+    meant = close_option(value.lower(), [option for option in options if option is not None])
     if meant:
         return f"did you mean {meant}?"
     if "boolean" in kinds and value.lower() in _TRUTH:
@@ -97,14 +82,6 @@ def _hint_for_text(value: str, choices: list[Node]) -> str:
     if kinds & {"integer", "number"} and _is_number(value):
         return f"did you mean the number {value.replace('_', '')}?"
     return ""
-
-
-def _close_option(value: str, options: list[str]) -> str | None:
-    if _ALIASES.get(value) in options:
-        return _ALIASES[value]
-    import difflib
-
-    return next(iter(difflib.get_close_matches(value, options, n=1)), None)
 
 
 def _is_number(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 import difflib
 
-from rankfold.recipe.describe import key_paths
+from rankfold.recipe.describe import key_paths, keys_in_words
 from rankfold.recipe.entries import listed
 
 RENAMED = {
@@ -72,10 +72,31 @@ RENAMED = {
 }
 """Names from older transformers and other tools → the key here, or its whole path."""
 
+_VALUES = {
+    "bf16": "bfloat16",
+    "deepspeed": "zero2",
+    "flash_attention": "flash_attention_2",
+    "fp16": "float16",
+    "fp32": "float32",
+    "fsdp": "zero3",
+    "half": "float16",
+    "classification": "text_classification",
+    "clm": "causal_lm",
+    "mlm": "masked_lm",
+    "ner": "generative_ner",
+    "sft": "instruction",
+    "summarization": "seq2seq",
+    "translation": "seq2seq",
+    "qa": "extractive_qa",
+    "question_answering": "extractive_qa",
+    "single": "none",
+}
+"""Other words for some of the values that a field offers."""
+
 _RUN_FOLDER = "everything goes to the run's own folder; leave it out"
 _STAGES = "every run prepares, trains, evaluates and merges; leave it out"
 _PROFILE = "what differs between clusters is in a profile, slurm/profiles/*.yaml"
-_QUANTISED = "quantised training is not supported"
+_QUANTISED = "set model.quantization, such as {bits: 4}, and a model.adapter"
 _RANKS = "ranks follow from resources.train: nodes times gpus_per_node"
 
 EXPLAINED = {
@@ -106,6 +127,13 @@ EXPLAINED = {
 """Names that have no counterpart here → what to do instead."""
 
 
+def close_option(value: str, options: list[str]) -> str | None:
+    """Which of the options somebody meant by a value, if one comes close."""
+    if _VALUES.get(value) in options:
+        return _VALUES[value]
+    return next(iter(difflib.get_close_matches(value, options, n=1)), None)
+
+
 def suggestion(section: tuple[str, ...], key: str) -> str:
     """Say what to write instead of an unknown key of a section: a hint, a key, or all that is allowed."""
     name = key.lower().replace("-", "_")
@@ -116,7 +144,7 @@ def suggestion(section: tuple[str, ...], key: str) -> str:
     meant = _meant(name, section, siblings, paths)
     if meant:
         return f"did you mean {listed(meant)}?"
-    return f"allowed here: {', '.join(siblings)}"
+    return f"allowed here: {keys_in_words(list(siblings))}"
 
 
 def _meant(

@@ -88,11 +88,12 @@ def _metric_conflicts(train: Train) -> Iterator[Conflict]:
             f"is {train.eval_steps}, but eval_strategy is epoch; set eval_strategy to steps, or leave "
             "eval_steps out",
         )
-    if not train.greater_is_better and not train.metric_for_best_model:
+    if train.greater_is_better is not None and not train.metric_for_best_model:
         yield Conflict(
             ("train.greater_is_better",),
-            "is false, but of the task's own metric more is better; name metric_for_best_model, or leave "
-            "greater_is_better out",
+            f"is {json.dumps(train.greater_is_better)}, but metric_for_best_model is not given; of the "
+            "task's own metric it is known which way is better; name a metric, or leave greater_is_better "
+            "out",
         )
     if train.early_stopping_threshold and not train.early_stopping_patience:
         yield Conflict(

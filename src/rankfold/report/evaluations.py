@@ -1,11 +1,11 @@
 """The evaluations during training, as rows of text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rankfold.report.facts import Evaluation, RunFacts, TrainingFacts
 from rankfold.report.formats import ABSENT, format_count, format_metric
-from rankfold.report.metrics import HEADLINE_METRICS, METRICS
+from rankfold.task_facts import TaskFacts
 
 
 @dataclass(frozen=True)
@@ -32,48 +32,42 @@ def evaluation_table(facts: RunFacts) -> EvaluationTable | None:
     training = facts.training
     if training is None or not training.evaluations:
         return None
-    keys = _columns(facts.task, training)
+    keys = _columns(facts, training)
     return EvaluationTable(
-        summary=_summary(training),
-        titles=tuple(_title(key) for key in keys),
-        rows=tuple(_row(evaluation, keys, training.best_step) for evaluation in training.evaluations),
+        summary=_summary(training, facts.about_task),
+        titles=tuple(facts.about_task.metric(key).title for key in keys),
+        rows=tuple(
+            _row(evaluation, keys, training.best_step, facts.about_task)
+            for evaluation in training.evaluations
+        ),
     )
 
 
-def _columns(task: str, training: TrainingFacts) -> list[str]:
+def _columns(facts: RunFacts, training: TrainingFacts) -> list[str]:
     measured = {key for evaluation in training.evaluations for key in evaluation.metrics}
-    wanted = [*HEADLINE_METRICS.get(task, ()), *([training.best_metric] if training.best_metric else [])]
+    wanted = [*facts.about_task.headline, *([training.best_metric] if training.best_metric else [])]
     return [key for key in dict.fromkeys(wanted) if key in measured]
 
 
-def _summary(training: TrainingFacts) -> str:
+def _summary(training: TrainingFacts, task: TaskFacts) -> str:
     number = len(training.evaluations)
     times = "once" if number == 1 else f"{format_count(number)} times"
     said = f"Evaluated {times} on the validation set"
     best = next((one for one in training.evaluations if one.step == training.best_step), None)
     if best is None or training.best_metric is None:
         return f"{said}."
-    value = _value(best.metrics, training.best_metric)
+    value = format_metric(task.metric(training.best_metric), best.metrics.get(training.best_metric))
     kept = "this is the model kept" if training.keeps_best else "the model kept is the last one"
-    title = _title(training.best_metric)
+    title = task.metric(training.best_metric).title
     return f"{said}. Best by {title}: {value} at step {format_count(best.step)}; {kept}."
 
 
-def _row(evaluation: Evaluation, keys: Sequence[str], best_step: int | None) -> EvaluationRow:
+def _row(
+    evaluation: Evaluation, keys: Sequence[str], best_step: int | None, task: TaskFacts
+) -> EvaluationRow:
     return EvaluationRow(
         step=format_count(evaluation.step),
         epoch=ABSENT if evaluation.epoch is None else f"{evaluation.epoch:.2f}",
-        values=tuple(_value(evaluation.metrics, key) for key in keys),
+        values=tuple(format_metric(task.metric(key), evaluation.metrics.get(key)) for key in keys),
         is_best=evaluation.step == best_step,
     )
-
-
-def _title(key: str) -> str:
-    return METRICS[key].title if key in METRICS else key
-
-
-def _value(metrics: Mapping[str, float], key: str) -> str:
-    """A metric that only the task knows has no decimals of its own here."""
-    if key in METRICS or key not in metrics:
-        return format_metric(key, metrics.get(key))
-    return f"{metrics[key]:.4g}"

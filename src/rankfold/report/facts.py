@@ -1,10 +1,11 @@
 """What a report says about a run: plain values, read from the run's files by `rankfold.report.read`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rankfold.data.examples import Answer, Span
+from rankfold.task_facts import TaskFacts
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,21 @@ class AnswerResult:
     f1: float
 
 
-ExampleResult = EntityResult | AnswerResult
+@dataclass(frozen=True)
+class TextResult:
+    """An example of any other task: what went in, what was wanted, what came out, all as text.
+
+    `score` is of this example alone, 0..1, 1 where nothing is wrong; None where it has none.
+    """
+
+    id: str
+    text: str
+    gold: str
+    predicted: str
+    score: float | None
+
+
+ExampleResult = EntityResult | AnswerResult | TextResult
 
 
 @dataclass(frozen=True)
@@ -104,12 +119,31 @@ class SplitFacts:
 
 
 @dataclass(frozen=True)
+class SourceFacts:
+    """Counts of one of several training sets, whose examples come `weight` times in an epoch."""
+
+    counts: SplitFacts
+    weight: float
+
+
+@dataclass(frozen=True)
+class PackingFacts:
+    """How many rows training examples were packed into; `fill_share` is of their tokens, 0..1."""
+
+    num_examples: int
+    num_rows: int
+    fill_share: float
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """What prepare made of the data; `max_length` is in tokens.
 
     Attributes:
         dropped_before_split: Of a source that was then divided: reason → count.
         repaired: Training set, test set or source → what was put right → count.
+        sources: Those that the training set is mixed from; none where it is one, each example once.
+        packing: None where every training example has a row of its own.
     """
 
     labels: tuple[str, ...]
@@ -117,6 +151,8 @@ class DataFacts:
     splits: tuple[SplitFacts, ...]
     dropped_before_split: Mapping[str, int]
     repaired: Mapping[str, Mapping[str, int]]
+    sources: tuple[SourceFacts, ...] = ()
+    packing: PackingFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -185,7 +221,8 @@ class RunFacts:
     """All that a report says. None stands for a file that the run has not written (yet).
 
     `created` is ISO 8601; `recipe` is the resolved recipe as YAML; `value_sources` maps a recipe key to
-    where its value came from; `html` is where the HTML report goes.
+    where its value came from; `html` is where the HTML report goes; `tracker_errors` maps a tracker that
+    was not told the results to the reason.
     """
 
     run_id: str
@@ -193,6 +230,7 @@ class RunFacts:
     created: str
     command: tuple[str, ...]
     task: str
+    about_task: TaskFacts
     model: str
     recipe: str
     value_sources: Mapping[str, str]
@@ -204,6 +242,7 @@ class RunFacts:
     base: VariantFacts | None
     fine_tuned: VariantFacts | None
     html: Path
+    tracker_errors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def state(self) -> str:

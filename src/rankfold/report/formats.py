@@ -1,8 +1,9 @@
 """How numbers, durations and instants are written for a reader."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from rankfold.report.metrics import METRICS
+from rankfold.known_metrics import Metric
 
 ABSENT = "n/a"
 
@@ -10,32 +11,32 @@ LARGEST_WRITTEN_OUT = 1e12
 """Larger ones are shown by their power of ten: a null threshold may be the largest float32."""
 
 
-def format_metric(key: str, value: float | None) -> str:
+def format_metric(metric: Metric, value: float | None) -> str:
     """The value with the metric's decimals and grouped thousands; `n/a` where there is none."""
     if value is None:
         return ABSENT
-    return f"{value:{_style(key, value)}}".replace("-", "−")
+    return f"{value:{_style(metric, value)}}".replace("-", "−")
 
 
-def format_interval(key: str, interval: tuple[float, float] | None) -> str:
+def format_interval(metric: Metric, interval: tuple[float, float] | None) -> str:
     """`0.61–0.82`, with one decimal less than the metric; empty where there is none."""
     if interval is None:
         return ""
-    decimals = METRICS[key].decimals - 1
-    return "–".join(f"{bound:.{decimals}f}" for bound in interval)
+    rounder = replace(metric, decimals=max(metric.decimals - 1, 0))
+    return "–".join(format_metric(rounder, bound) for bound in interval)
 
 
-def format_change(key: str, before: float | None, after: float | None) -> str:
+def format_change(metric: Metric, before: float | None, after: float | None) -> str:
     """after − before with its sign; `n/a` unless both are there."""
     if before is None or after is None:
         return ABSENT
-    change = round(after - before, METRICS[key].decimals)
-    return f"{change:+{_style(key, change)}}".replace("-", "−") if change else format_metric(key, 0.0)
+    change = round(after - before, metric.decimals)
+    return f"{change:+{_style(metric, change)}}".replace("-", "−") if change else format_metric(metric, 0.0)
 
 
-def _style(key: str, value: float) -> str:
+def _style(metric: Metric, value: float) -> str:
     kind = "f" if abs(value) <= LARGEST_WRITTEN_OUT else "g"
-    return f",.{METRICS[key].decimals}{kind}"
+    return f",.{metric.decimals}{kind}"
 
 
 def format_count(value: float | None) -> str:

@@ -8,12 +8,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rankfold.report import loss_curve, marks
 from rankfold.report.evaluations import evaluation_table
-from rankfold.report.facts import RunFacts, TrainingFacts
-from rankfold.report.formats import format_count, format_instant, format_seconds
-from rankfold.report.mistakes import f1_before, parse_failures, verdict_of, worst_first
+from rankfold.report.facts import RunFacts
+from rankfold.report.formats import format_count, format_instant
+from rankfold.report.mistakes import parse_failures, score_of, scores_before, verdict_of, worst_first
 from rankfold.report.notes import BEST_THRESHOLDS, merge_notes, score_notes
 from rankfold.report.scores import headline_rows, label_rows, score_rows, threshold_rows, way_rows
 from rankfold.report.timing import stage_rows
+from rankfold.report.training import training_rows
 
 OPEN_EXAMPLES = 20
 """Examples shown at once; the rest is folded."""
@@ -23,12 +24,6 @@ MAX_PARSE_FAILURES = 100
 
 OPEN_EVALUATIONS = 10
 
-TASK_TITLES = {
-    "generative_ner": "Entity recognition by generation",
-    "token_classification": "Entity recognition by token classification",
-    "extractive_qa": "Extractive question answering",
-}
-
 
 def render_html(facts: RunFacts) -> str:
     """One self-contained page; every text that comes from the data or the recipe is escaped."""
@@ -37,7 +32,7 @@ def render_html(facts: RunFacts) -> str:
         .get_template("report.html")
         .render(
             facts=facts,
-            task_title=TASK_TITLES.get(facts.task, facts.task),
+            task_title=facts.about_task.title,
             **_scores(facts),
             **_examples(facts),
             **_training(facts),
@@ -65,9 +60,10 @@ def _examples(facts: RunFacts) -> dict[str, Any]:
     examples = worst_first(evaluated) if evaluated else ()
     failures = parse_failures(evaluated) if evaluated else ()
     return {
+        "are_scored": any(score_of(example) < 1 for example in examples),
         "open_examples": examples[:OPEN_EXAMPLES],
         "folded_examples": examples[OPEN_EXAMPLES:],
-        "f1_before": f1_before(facts),
+        "scores_before": scores_before(facts),
         "num_parse_failures": len(failures),
         "open_failures": failures[:OPEN_PARSE_FAILURES],
         "folded_failures": failures[OPEN_PARSE_FAILURES:MAX_PARSE_FAILURES],
@@ -88,23 +84,6 @@ def _training(facts: RunFacts) -> dict[str, Any]:
         "validation": evaluation_table(facts),
         "open_evaluations": OPEN_EVALUATIONS,
     }
-
-
-def training_rows(training: TrainingFacts) -> tuple[tuple[str, str], ...]:
-    """The totals of training as (title, value), those that the run has."""
-    totals = training.totals
-    rows = [
-        ("Optimizer steps", "global_step", format_count),
-        ("Mean loss", "train_loss", "{:.4f}".format),
-        ("Duration", "train_runtime_s", format_seconds),
-        ("Examples a second", "train_samples_per_second", "{:,.1f}".format),
-        ("Tokens a second", "train_tokens_per_second", format_count),
-        ("Ranks", "world_size", format_count),
-        ("Examples a step", "global_batch_size", format_count),
-        ("Parameters", "total_parameters", format_count),
-        ("Parameters trained", "trainable_parameters", format_count),
-    ]
-    return tuple((title, show(totals[key])) for title, key, show in rows if key in totals)
 
 
 def _gpus(facts: RunFacts) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from rankfold.report.data import data_lines
 from rankfold.report.evaluations import EvaluationRow, evaluation_table
-from rankfold.report.facts import EntityResult, ExampleResult, RunFacts
+from rankfold.report.facts import EntityResult, ExampleResult, RunFacts, TextResult
 from rankfold.report.formats import ABSENT
 from rankfold.report.marks import marks_of
-from rankfold.report.mistakes import worst_first
+from rankfold.report.mistakes import score_of, worst_first
 from rankfold.report.notes import merge_notes
 from rankfold.report.scores import (
     LabelScores,
@@ -18,6 +19,7 @@ from rankfold.report.scores import (
     way_rows,
 )
 from rankfold.report.terminal import code, inline, table
+from rankfold.report.training import speed_line
 
 NUM_MISTAKES = 3
 NUM_EVALUATIONS = 5
@@ -31,10 +33,12 @@ def render_markdown(facts: RunFacts) -> str:
     sections = [
         [f"# {facts.name}: {facts.state}", "", f"{facts.task} · {code(facts.model)} · {facts.run_id}"],
         _failures(facts),
-        _scores(facts),
+        score_lines(facts),
         _other_ways(facts),
         _labels(facts),
         _training(facts),
+        _speed(facts),
+        data_lines(facts),
         _mistakes(facts),
         [f"Whole report: {facts.html}"],
     ]
@@ -49,7 +53,8 @@ def _failures(facts: RunFacts) -> list[str]:
     ]
 
 
-def _scores(facts: RunFacts) -> list[str]:
+def score_lines(facts: RunFacts) -> list[str]:
+    """Scores before and after training, and what has to be said of them."""
     rows = score_rows(facts)
     if not rows:
         return ["No scores yet: they appear when the evaluation has been merged."]
@@ -131,13 +136,18 @@ def _training(facts: RunFacts) -> list[str]:
     ]
 
 
+def _speed(facts: RunFacts) -> list[str]:
+    line = speed_line(facts.training) if facts.training else ""
+    return [line] if line else []
+
+
 def _evaluation(row: EvaluationRow) -> tuple[str, ...]:
     return (row.step, row.epoch, *row.values, "best" if row.is_best else "")
 
 
 def _mistakes(facts: RunFacts) -> list[str]:
     results = worst_first(facts.evaluated) if facts.evaluated else ()
-    worst = [result for result in results if result.f1 < 1][:NUM_MISTAKES]
+    worst = [result for result in results if score_of(result) < 1][:NUM_MISTAKES]
     if not worst:
         return []
     lines = ["## Worst mistakes"]
@@ -151,6 +161,13 @@ def _mistake(number: int, result: ExampleResult) -> list[str]:
         lines = [f"{number}. {code(result.id)} · F1 {result.f1:.3f}", f"   {code(result.text)}"]
         lines += [f"   - {said}" for said in _entity_mistakes(result)]
         return lines
+    if isinstance(result, TextResult):
+        return [
+            f"{number}. {code(result.id)} · score {score_of(result):.3f}",
+            f"   {code(result.text)}",
+            f"   - gold: {code(result.gold) if result.gold else 'nothing'}",
+            f"   - predicted: {code(result.predicted) if result.predicted else 'nothing'}",
+        ]
     golds = ", ".join(dict.fromkeys(code(answer.text) for answer in result.answers)) or "no answer"
     return [
         f"{number}. {code(result.id)} · F1 {100 * result.f1:.2f}",

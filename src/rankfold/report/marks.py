@@ -40,7 +40,7 @@ def marks_of(result: ExampleResult) -> tuple[Mark, ...]:
     """The marks of an example, ordered by position."""
     if isinstance(result, EntityResult):
         return _ordered(_entity_marks(result))
-    return _ordered(_answer_marks(result))
+    return _ordered(_answer_marks(result)) if isinstance(result, AnswerResult) else ()
 
 
 def _entity_marks(result: EntityResult) -> set[Mark]:

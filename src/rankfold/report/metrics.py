@@ -1,67 +1,9 @@
-"""Every metric a report shows, and every way to count that it explains."""
+"""The ways to count entities that a report explains."""
 
 from dataclasses import dataclass
-from typing import Literal
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is shown.
-
-    Attributes:
-        better: Which way is up, or that there is none.
-        main: Whether it stands in the score table, or below it among the other ways to count.
-    """
-
-    title: str
-    decimals: int
-    better: Literal["higher", "lower", "neither"]
-    main: bool = True
-
-
-METRICS = {
-    "entity_f1": Metric("Entity F1", 3, "higher"),
-    "entity_precision": Metric("Precision", 3, "higher"),
-    "entity_recall": Metric("Recall", 3, "higher"),
-    "entity_macro_f1": Metric("Macro F1", 3, "higher"),
-    "entity_macro_precision": Metric("Macro precision", 3, "higher"),
-    "entity_macro_recall": Metric("Macro recall", 3, "higher"),
-    "entity_f1_aligned_only": Metric("F1 without unaligned", 3, "higher"),
-    "unaligned_rate": Metric("Unaligned rate", 3, "lower"),
-    "parse_failure_rate": Metric("Parse failure rate", 3, "lower"),
-    "num_gold": Metric("Gold entities", 0, "neither"),
-    "num_predicted": Metric("Predicted entities", 0, "neither"),
-    "num_correct": Metric("Correct entities", 0, "higher"),
-    "num_examples": Metric("Examples", 0, "neither"),
-    "exact_match": Metric("Exact match", 2, "higher"),
-    "f1": Metric("F1", 2, "higher"),
-    "cmrc_exact_match": Metric("CMRC exact match", 2, "higher"),
-    "cmrc_f1": Metric("CMRC F1", 2, "higher"),
-    "HasAns_exact": Metric("Exact match, answerable", 2, "higher"),
-    "HasAns_f1": Metric("F1, answerable", 2, "higher"),
-    "NoAns_exact": Metric("Exact match, unanswerable", 2, "higher"),
-    "NoAns_f1": Metric("F1, unanswerable", 2, "higher"),
-    "total": Metric("Questions", 0, "neither"),
-    "HasAns_total": Metric("Questions, answerable", 0, "neither"),
-    "NoAns_total": Metric("Questions, unanswerable", 0, "neither"),
-    "best_exact": Metric("Best exact match", 2, "higher", main=False),
-    "best_exact_thresh": Metric("… at threshold", 4, "neither", main=False),
-    "best_f1": Metric("Best F1", 2, "higher", main=False),
-    "best_f1_thresh": Metric("… at threshold", 4, "neither", main=False),
-}
-"""In the order of the score table; scores of entities are in 0..1, those of answers in 0..100."""
 
 GENERATED_ONLY = frozenset({"entity_f1_aligned_only", "unaligned_rate", "parse_failure_rate"})
 """These say something only where a language model writes the entities; elsewhere they are left out."""
-
-ENTITY_HEADLINE = ("entity_f1", "entity_precision", "entity_recall")
-
-HEADLINE_METRICS = {
-    "generative_ner": ENTITY_HEADLINE,
-    "token_classification": ENTITY_HEADLINE,
-    "extractive_qa": ("exact_match", "f1", "cmrc_exact_match", "cmrc_f1"),
-}
-"""The scores at the top of a report; the first names the task's quality in one number."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rankfold.report.facts import EntityResult, ExampleResult, RunFacts, VariantFacts
+from rankfold.report.facts import EntityResult, ExampleResult, RunFacts, TextResult, VariantFacts
 from rankfold.report.marks import marks_of
 
 MAX_EXAMPLES = 100
@@ -35,11 +35,18 @@ def verdict_of(result: ExampleResult) -> Verdict:
     )
 
 
+def score_of(result: ExampleResult) -> float:
+    """How good an example is, 0..1: its F1, or its task's own score; 1 where nothing can be wrong."""
+    if isinstance(result, TextResult):
+        return 1.0 if result.score is None else result.score
+    return result.f1
+
+
 def worst_first(variant: VariantFacts) -> tuple[ExampleResult, ...]:
-    """At most MAX_EXAMPLES: lowest F1, then most mistakes, then the data set's order."""
-    return tuple(sorted(variant.examples, key=lambda result: (result.f1, -verdict_of(result).num_mistakes)))[
-        :MAX_EXAMPLES
-    ]
+    """At most MAX_EXAMPLES: lowest score, then most mistakes, then the data set's order."""
+    return tuple(
+        sorted(variant.examples, key=lambda result: (score_of(result), -verdict_of(result).num_mistakes))
+    )[:MAX_EXAMPLES]
 
 
 def parse_failures(variant: VariantFacts) -> tuple[EntityResult, ...]:
@@ -49,8 +56,8 @@ def parse_failures(variant: VariantFacts) -> tuple[EntityResult, ...]:
     )
 
 
-def f1_before(facts: RunFacts) -> Mapping[str, float]:
-    """F1 of every example under the base model, by id; empty unless both models were evaluated."""
+def scores_before(facts: RunFacts) -> Mapping[str, float]:
+    """Score of every example under the base model, by id; empty unless both models were evaluated."""
     if facts.base is None or facts.fine_tuned is None:
         return {}
-    return {result.id: result.f1 for result in facts.base.examples}
+    return {result.id: score_of(result) for result in facts.base.examples}

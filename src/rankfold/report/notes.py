@@ -26,18 +26,24 @@ def score_notes(facts: RunFacts) -> tuple[str, ...]:
     """What the scores of the run count, then what their intervals are: a paragraph each."""
     variants = [variant for variant in (facts.base, facts.fine_tuned) if variant]
     keys = {key for variant in variants for key in variant.metrics}
-    if facts.task == "extractive_qa":
+    kind = facts.about_task.examples
+    if kind == "answers":
         counted = [ANSWERS, *([CMRC] if "cmrc_f1" in keys else [])]
-    else:
+    elif kind == "entities":
         counted = [ENTITIES, *([MACRO] if "entity_macro_f1" in keys else [])]
-    if facts.task == "generative_ner" and "unaligned_rate" in keys:
-        counted.append(UNALIGNED)
+        if facts.about_task.generates and "unaligned_rate" in keys:
+            counted.append(UNALIGNED)
+    else:
+        counted = list(facts.about_task.notes)
     intervals = (INTERVALS,) if any(variant.intervals for variant in variants) else ()
-    return (" ".join(counted), *intervals)
+    return (*filter(None, [" ".join(counted)]), *intervals)
 
 
 def merge_notes(facts: RunFacts) -> tuple[str, ...]:
-    """How the scores' settings differ from the recipe's: one note a model, or one if they are the same."""
+    """How the scores' settings differ from the recipe's, and which trackers do not know the scores.
+
+    One note a model, or one if they are the same.
+    """
     models = {"The base model's": facts.base, "The trained model's": facts.fine_tuned}
     settings = {
         whose: _settings(variant, variant.merged_again)
@@ -47,7 +53,11 @@ def merge_notes(facts: RunFacts) -> tuple[str, ...]:
     num_evaluated = sum(variant is not None for variant in models.values())
     if len(settings) == num_evaluated and len(set(settings.values())) == 1:
         settings = {"All": next(iter(settings.values()))}
-    return tuple(f"{whose} records were merged again with {note}" for whose, note in settings.items())
+    untold = (f"{name} was not told these results: {why}" for name, why in facts.tracker_errors.items())
+    return (
+        *(f"{whose} records were merged again with {note}" for whose, note in settings.items()),
+        *untold,
+    )
 
 
 def _settings(variant: VariantFacts, merged: MergedAgain) -> str:

@@ -6,20 +6,23 @@ from typing import Any
 
 import yaml
 
-from rankfold.errors import OperationalError
+from rankfold.errors import OperationalError, RecipeError
 from rankfold.report.facts import (
     CodeFacts,
     DataFacts,
     EnvironmentFacts,
     Evaluation,
     JobFacts,
+    PackingFacts,
     RunFacts,
+    SourceFacts,
     SplitFacts,
     TrainingFacts,
 )
 from rankfold.report.files import read_object, read_text, written_by_a_stage
 from rankfold.report.results import finite_numbers, read_variant
 from rankfold.run_folder import RunFolder
+from rankfold.task_facts import TaskFacts, task_facts
 
 STAGES = ("prepare", "train", "evaluate", "merge")
 """The order in which jobs are listed."""
@@ -44,6 +47,7 @@ def read_facts(run: RunFolder) -> RunFacts:
             created=identity["created"],
             command=tuple(identity["command"]),
             task=task,
+            about_task=_about(task),
             model=model,
             recipe=recipe_text,
             value_sources=_value_sources(run),
@@ -55,7 +59,16 @@ def read_facts(run: RunFolder) -> RunFacts:
             base=read_variant(run, "base", recipe),
             fine_tuned=read_variant(run, "fine_tuned", recipe),
             html=run.report_html,
+            tracker_errors=read_object(run.tracker_errors) or {},
         )
+
+
+def _about(task: str) -> TaskFacts:
+    """A report can be written though the package that brought the task is gone."""
+    try:
+        return task_facts(task)
+    except RecipeError:
+        return TaskFacts(task, "encoder", (), "")
 
 
 def _beginning(run: RunFolder) -> tuple[dict[str, Any], str]:
@@ -142,6 +155,11 @@ def _data(run: RunFolder) -> DataFacts | None:
             splits=tuple(_split(name, summary[name]) for name in SPLITS if name in summary),
             dropped_before_split=summary.get("dropped_before_split", {}),
             repaired=summary.get("repaired", {}),
+            sources=tuple(
+                SourceFacts(_split(name, counts), counts["weight"])
+                for name, counts in summary.get("sources", {}).items()
+            ),
+            packing=PackingFacts(**summary["packing"]) if "packing" in summary else None,
         )
 
 

@@ -13,6 +13,7 @@ from rankfold.report.facts import (
     ExampleResult,
     InventedEntity,
     MergedAgain,
+    TextResult,
     VariantFacts,
 )
 from rankfold.report.files import read_object, read_objects, written_by_a_stage
@@ -96,7 +97,13 @@ def _as_json(value: Any) -> str:
 
 
 def _example(line: dict[str, Any]) -> ExampleResult:
-    return _answer_result(line) if "question" in line else _entity_result(line)
+    if "context" in line:
+        return _answer_result(line)
+    return _entity_result(line) if "invented" in line else _text_result(line)
+
+
+def _text_result(line: dict[str, Any]) -> TextResult:
+    return TextResult(line["id"], line["text"], line["gold"], line["predicted"], line["score"])
 
 
 def _entity_result(line: dict[str, Any]) -> EntityResult:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from rankfold.known_metrics import METRICS, Metric
 from rankfold.report.facts import RunFacts, VariantFacts
 from rankfold.report.formats import ABSENT, format_change, format_count, format_interval, format_metric
-from rankfold.report.metrics import GENERATED_ONLY, HEADLINE_METRICS, METRICS, WAYS, Way
+from rankfold.report.metrics import GENERATED_ONLY, WAYS, Way
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,12 @@ class LabelRow:
 
 def headline_rows(facts: RunFacts) -> tuple[ScoreRow, ...]:
     """The few scores that say how good the task is done; none before there are scores."""
-    keys = HEADLINE_METRICS.get(facts.task, ())
+    keys = facts.about_task.headline
     return tuple(_score_row(key, facts) for key in keys if _has(facts, key))
 
 
 def score_rows(facts: RunFacts) -> tuple[ScoreRow, ...]:
-    """Every main metric that either model has, in the order of `METRICS`."""
+    """Every main metric that either model has, in the order of `METRICS`, the task's own first."""
     return _rows(facts, main=True)
 
 
@@ -100,8 +101,10 @@ def label_rows(facts: RunFacts) -> tuple[LabelRow, ...]:
 
 
 def _rows(facts: RunFacts, *, main: bool) -> tuple[ScoreRow, ...]:
-    keys = [key for key, metric in METRICS.items() if metric.main == main]
-    if facts.task != "generative_ner":
+    own = facts.about_task.metrics
+    known = [*own, *(key for key in METRICS if key not in own)]
+    keys = [key for key in known if facts.about_task.metric(key).main == main]
+    if not facts.about_task.generates:
         keys = [key for key in keys if key not in GENERATED_ONLY]
     return tuple(_score_row(key, facts) for key in keys if _has(facts, key))
 
@@ -111,23 +114,24 @@ def _has(facts: RunFacts, key: str) -> bool:
 
 
 def _score_row(key: str, facts: RunFacts) -> ScoreRow:
+    metric = facts.about_task.metric(key)
     before = facts.base.metrics.get(key) if facts.base else None
     after = facts.fine_tuned.metrics.get(key) if facts.fine_tuned else None
     return ScoreRow(
-        title=METRICS[key].title,
-        before=_score(facts.base, key, shown_as=key),
-        after=_score(facts.fine_tuned, key, shown_as=key),
-        change=format_change(key, before, after),
-        trend=_trend(key, before, after),
+        title=metric.title,
+        before=_score(facts.base, key, metric),
+        after=_score(facts.fine_tuned, key, metric),
+        change=format_change(metric, before, after),
+        trend=_trend(metric, before, after),
     )
 
 
-def _score(variant: VariantFacts | None, key: str, *, shown_as: str) -> Score:
+def _score(variant: VariantFacts | None, key: str, metric: Metric) -> Score:
     if variant is None:
         return Score(ABSENT, "")
     return Score(
-        value=format_metric(shown_as, variant.metrics.get(key)),
-        interval=format_interval(shown_as, variant.intervals.get(key)),
+        value=format_metric(metric, variant.metrics.get(key)),
+        interval=format_interval(metric, variant.intervals.get(key)),
     )
 
 
@@ -136,14 +140,15 @@ def _way_scores(variant: VariantFacts | None, way: Way) -> WayScores | None:
         return None
     return WayScores(
         *(
-            _score(variant, f"{way.prefix}{name}", shown_as=f"entity_{name}")
+            _score(variant, f"{way.prefix}{name}", METRICS[f"entity_{name}"])
             for name in ("precision", "recall", "f1")
         )
     )
 
 
-def _trend(key: str, before: float | None, after: float | None) -> Literal["better", "worse", "neither"]:
-    metric = METRICS[key]
+def _trend(
+    metric: Metric, before: float | None, after: float | None
+) -> Literal["better", "worse", "neither"]:
     change = 0.0 if before is None or after is None else round(after - before, metric.decimals)
     if metric.better == "neither" or not change:
         return "neither"
@@ -166,7 +171,7 @@ def _label_scores(variant: VariantFacts | None, label: str) -> LabelScores | Non
     return LabelScores(
         num_predicted=format_count(scores.get("num_predicted")),
         num_correct=format_count(scores.get("num_correct")),
-        precision=format_metric("entity_precision", scores.get("precision")),
-        recall=format_metric("entity_recall", scores.get("recall")),
-        f1=format_metric("entity_f1", scores.get("f1")),
+        precision=format_metric(METRICS["entity_precision"], scores.get("precision")),
+        recall=format_metric(METRICS["entity_recall"], scores.get("recall")),
+        f1=format_metric(METRICS["entity_f1"], scores.get("f1")),
     )

@@ -49,7 +49,7 @@ def evaluate(
     if not missing:
         return
     tokenizer = load_tokenizer(run.prepared.tokenizer)
-    model = _model(run, recipe, task, variant)
+    model = load_variant(run, recipe, task, variant)
     progress = Progress(run.progress(name), "evaluate", task.unit_name, sum(map(_size, missing)))
     done = _Counter(progress, lifeline)
     for number, unit in enumerate(missing):
@@ -72,7 +72,8 @@ def evaluate(
         write_unit(run.shards(variant), unit, payload, fingerprint, _size(unit))
 
 
-def _model(run: RunFolder, recipe: Recipe, task: Task[Any], variant: str) -> PreTrainedModel:
+def load_variant(run: RunFolder, recipe: Recipe, task: Task[Any], variant: str) -> PreTrainedModel:
+    """Load the base or the trained model of a run, ready to answer, where this rank computes."""
     base = model_folder(recipe.model)
     config = task.model_config(prepared_summary(run)["labels"])
     # A new head is random: with a fixed seed every shard scores the same "before".
@@ -81,7 +82,8 @@ def _model(run: RunFolder, recipe: Recipe, task: Task[Any], variant: str) -> Pre
         model = load_model(base, recipe.model, task.auto_class, config).model
     else:
         model = load_trained(base, run.model, recipe.model, task.auto_class, config)
-    return model.to(device()).eval()
+    # In few bits it is where it was loaded, and cannot be moved.
+    return model.eval() if recipe.model.quantization else model.to(device()).eval()
 
 
 def _size(unit: Unit) -> int:

@@ -27,6 +27,7 @@ from rankfold.report.write import write_report
 from rankfold.run_folder import VARIANTS, RunFolder
 from rankfold.stages.inputs import prepared_summary, recipe_and_task, run_fingerprint
 from rankfold.tasks.base import Merged, Row, Task
+from rankfold.training.trackers import track_results
 
 ROWS_AT_A_TIME = 8192
 """Windows or texts in memory at once: windows of 384 tokens and their offsets then take about 50 MB."""
@@ -36,7 +37,7 @@ MEMBERS = "predictions.members"
 
 
 def merge(run: RunFolder) -> None:
-    """Merge every shard into predictions and scores, then write the report.
+    """Merge every shard into predictions and scores, tell trackers of them, then write the report.
 
     Raises:
         ShardError: A work unit is missing, damaged, from another run, or contradicts another.
@@ -46,6 +47,7 @@ def merge(run: RunFolder) -> None:
         metrics = merging.write_results(recipe.evaluation.merge_shards)
         numbers = [f"{name} {value:.6g}" for name, value in metrics.items() if isinstance(value, int | float)]
         print(f"{merging.variant}: {', '.join(numbers)}")
+    track_results(run, recipe.tracking.report_to)
     write_report(run)
 
 

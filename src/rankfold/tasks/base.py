@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import pyarrow as pa
 
+from rankfold.data.collate import IGNORED_LABEL, pad
 from rankfold.data.examples import Example
+from rankfold.data.features import Features
+from rankfold.data.rows import example_of_row
+from rankfold.data.text_pairs import encode_texts
+from rankfold.json_lines import json_lines, member_lines
 from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
+from rankfold.task_facts import TaskFacts
 
 if TYPE_CHECKING:
     # A task is imported to merge too, where nothing needs what takes seconds to import.
     from datasets import Dataset
+    from torch import Tensor
+    from torch.nn import Module
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ExampleT = TypeVar("ExampleT", bound=Example)
 Row = Mapping[str, Any]
 
-
-@dataclass(frozen=True)
-class Features:
-    """Tokenised rows by column, and what was lost on the way.
-
-    Attributes:
-        columns: Column name → one value a row; `input_ids` is always among them.
-        num_truncated: Examples that lost tokens to max_length.
-        dropped: Reason → examples that gave no row at all, or entities that no row shows.
-        repaired: Reason → examples or entities that are not learned quite as they are.
-    """
-
-    columns: dict[str, list[Any]]
-    num_truncated: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    repaired: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def num_tokens(self) -> int:
-        return sum(len(ids) for ids in self.columns["input_ids"])
-
-    def __len__(self) -> int:
-        return len(self.columns["input_ids"])
+WITHOUT_RECORDS = frozenset({"baseline", "shards", "merge_shards"})
+"""Fields of the recipe's `evaluation` that say what is evaluated where, and change no record."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +51,16 @@ class Merged:
     nbest: bytes
     details: bytes
 
+    @classmethod
+    def of_details(cls, details: Iterable[Row]) -> Merged:
+        """The lines of examples whose only candidate is what their details call `predicted`."""
+        rows = list(details)
+        return cls(
+            predictions=member_lines((row["id"], row["predicted"]) for row in rows),
+            nbest=json_lines({"id": row["id"], "nbest": [{"text": row["predicted"]}]} for row in rows),
+            details=json_lines(rows),
+        )
+
 
 class Task(ABC, Generic[ExampleT]):
     """One kind of fine-tuning. Subclasses hold no state: everything comes from the recipe.
@@ -73,24 +71,35 @@ class Task(ABC, Generic[ExampleT]):
         unit_name: What one row of the evaluation is called in progress and messages.
         example_type: What the reader of this task's data yields.
         merge_settings: Fields of the recipe's `evaluation` that only `merge` and `metrics` read.
-        metric_for_best_model: The metric that says which checkpoint is best, unless the recipe does; more
-            is better.
+        facts: What is known of the task without importing it.
     """
 
     auto_class: ClassVar[str]
     peft_task_type: ClassVar[str]
-    unit_name: ClassVar[Literal["window", "text"]]
+    unit_name: ClassVar[Literal["window", "text"]] = "text"
     example_type: type[ExampleT]
-    merge_settings: ClassVar[frozenset[str]]
-    metric_for_best_model: ClassVar[str]
+    merge_settings: ClassVar[frozenset[str]] = frozenset({"num_bootstrap_resamples"})
+    facts: ClassVar[TaskFacts]
 
-    @abstractmethod
+    def example_of(self, row: Row, where: str) -> ExampleT:
+        """Make an example of a row whose columns are its fields; `id` is there.
+
+        Where a row comes to be predicted, what is to be learned may be missing.
+
+        Raises:
+            DataError: A field is missing, or its value is not what it has to be; names `where`.
+        """
+        return example_of_row(self.example_type, row, where)
+
     def record_settings(self, recipe: Recipe) -> dict[str, str | int]:
         """The settings that this task's records depend on besides model, data and batches.
 
         Records are only merged where all of these are equal; what only `merge` reads is left out, so that
-        it may change afterwards.
+        it may change afterwards. By default all of the recipe's `evaluation` but that.
         """
+        left_out = self.merge_settings | WITHOUT_RECORDS
+        evaluation = recipe.evaluation.model_dump(mode="json")
+        return {name: json.dumps(value) for name, value in evaluation.items() if name not in left_out}
 
     def settle(self, recipe: Recipe, examples: Iterable[ExampleT]) -> Recipe:
         """Fill in what the recipe leaves to the data, from all examples of the test set.
@@ -111,9 +120,12 @@ class Task(ABC, Generic[ExampleT]):
         recipe: Recipe,
         labels: Sequence[str],
     ) -> Features:
-        """Tokenise examples with what the model is to learn; `labels` are the data set's."""
+        """Tokenise examples with what the model is to learn; `labels` are the data set's.
 
-    @abstractmethod
+        The examples are a piece of a training set. That none of a piece gives a row is no error: its columns
+        are empty then, and `dropped` says why.
+        """
+
     def evaluation_features(
         self,
         examples: Sequence[ExampleT],
@@ -121,11 +133,47 @@ class Task(ABC, Generic[ExampleT]):
         recipe: Recipe,
         labels: Sequence[str],
     ) -> Features:
-        """Tokenise examples without the answers; column `example` is the index of a row's example."""
+        """Tokenise examples without the answers; column `example` is the index of a row's example.
 
-    @abstractmethod
+        By default a row an example: its `facts.input_field`, cut at max_length.
+        """
+        texts = [getattr(example, self.facts.input_field or "text") for example in examples]
+        encoded = encode_texts(texts, [None] * len(texts), tokenizer, recipe.data.max_length)
+        columns: dict[str, list[Any]] = {**encoded.model_inputs, "example": list(range(len(texts)))}
+        return Features(columns, num_truncated=sum(encoded.is_truncated))
+
     def collate(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-        """Make the model's arguments for a training batch, padded to its longest row."""
+        """Make the model's arguments for a training batch, padded to its longest row.
+
+        By default tokens and `labels`: one number a row, or one a token.
+        """
+        import torch
+
+        from rankfold.evaluation.batches import model_inputs
+
+        if isinstance(rows[0]["labels"], list):
+            labels = pad(rows, "labels", IGNORED_LABEL, tokenizer.padding_side)
+        else:
+            labels = torch.tensor([row["labels"] for row in rows])
+        return {**model_inputs(rows, tokenizer), "labels": labels}
+
+    def num_items(self, batch: Mapping[str, Tensor]) -> int:
+        """How many things the loss of a training batch is a mean over: rows, or tokens with a label.
+
+        Gradients are those of the mean over all items of a step, however they are spread over ranks and
+        accumulated batches.
+        """
+        labels = batch.get("labels")
+        if labels is None or labels.ndim < 2 or labels.is_floating_point():
+            return len(next(iter(batch.values())))
+        # In a causal model no token predicts the first one, so that a label there does not count.
+        counted = labels[:, 1:] if self.facts.model_kind == "decoder" else labels
+        return int((counted != IGNORED_LABEL).sum())
+
+    def loss(self, model: Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
+        """The mean loss over a training batch's items, and the model's output: by default the model's own."""
+        output = model(**batch)
+        return output.loss, output
 
     @abstractmethod
     def predict(

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from rankfold.data.examples import QuestionExample
+from rankfold.data.features import Features
 from rankfold.data.windows import Window, answer_positions, make_windows
 from rankfold.json_lines import json_lines
 from rankfold.metrics.question_answering import answer_metrics_of
@@ -22,7 +23,8 @@ from rankfold.nbest.records import records_from_bytes, records_to_bytes
 from rankfold.nbest.units import Unit
 from rankfold.nbest.windows import WindowTable
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Features, Merged, Row, Task
+from rankfold.task_facts import BUILT_IN
+from rankfold.tasks.base import Merged, Row, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -45,7 +47,11 @@ class ExtractiveQA(Task[QuestionExample]):
             "num_bootstrap_resamples",
         }
     )
-    metric_for_best_model = "f1"
+    facts = BUILT_IN["extractive_qa"][1]
+
+    def example_of(self, row: Row, where: str) -> QuestionExample:
+        # Only SQuAD's own files bring answers; a row of a table is a question to be answered.
+        return super().example_of({**row, "answers": None}, where)
 
     def record_settings(self, recipe: Recipe) -> dict[str, str | int]:
         return {"n_best_size": recipe.evaluation.n_best_size}
@@ -201,8 +207,11 @@ def _details(
     predicted: Predictions, examples: Sequence[QuestionExample], version_2: bool
 ) -> Iterator[Mapping[str, Any]]:
     texts = {example.id: text for example, text in zip(examples, predicted.texts, strict=True)}
-    scores = squad_scores(texts, examples, version_2_with_negative=version_2).per_example
+    # A question that is to be answered may have no gold answer; `metrics` refuses it where it must.
+    scorable = [example for example in examples if version_2 or example.answers]
+    scores = squad_scores(texts, scorable, version_2_with_negative=version_2).per_example
     for row, example in enumerate(examples):
+        score = scores.get(example.id)
         yield {
             "id": example.id,
             "question": example.question,
@@ -213,6 +222,6 @@ def _details(
             "end": predicted.ends[row],
             "probability": predicted.probabilities[row],
             "null_score_difference": predicted.null_score_differences[row],
-            "exact_match": scores[example.id].exact_match,
-            "f1": scores[example.id].f1,
+            "exact_match": score and score.exact_match,
+            "f1": score and score.f1,
         }

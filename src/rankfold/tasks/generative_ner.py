@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from rankfold.data.causal import collate_causal
 from rankfold.data.chat import chat_ids, prompt_ids, stop_ids
-from rankfold.data.collate import IGNORED_LABEL, attention_mask, pad
+from rankfold.data.collate import IGNORED_LABEL
 from rankfold.data.examples import EntityExample
+from rankfold.data.features import Features
 from rankfold.entities.candidates import Mode, ScoredSequence, TextReading, read_sequences
 from rankfold.entities.prompt import answer_text, messages, wording
 from rankfold.entities.rows import details_row, entity_rows, nbest_row
-from rankfold.errors import DataError, NumericalError
+from rankfold.errors import NumericalError
 from rankfold.evaluation.sequences import sequences_by_example, sequences_to_bytes
 from rankfold.json_lines import json_lines, member_lines
 from rankfold.metrics.entities import count_entities, entity_metrics_of, example_f1
 from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Features, Merged, Row, Task
+from rankfold.task_facts import BUILT_IN
+from rankfold.tasks.base import Merged, Row, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,7 +40,7 @@ class GenerativeNER(Task[EntityExample]):
     unit_name = "text"
     example_type = EntityExample
     merge_settings = frozenset({"n_best_size", "num_bootstrap_resamples"})
-    metric_for_best_model = "entity_f1"
+    facts = BUILT_IN["generative_ner"][1]
 
     def record_settings(self, recipe: Recipe) -> dict[str, str | int]:
         evaluation = recipe.evaluation
@@ -70,13 +73,6 @@ class GenerativeNER(Task[EntityExample]):
             columns["input_ids"].append((ids.prompt + ids.answer)[:limit])
             # Only the answer is learned, its end of turn included.
             columns["labels"].append(([IGNORED_LABEL] * len(ids.prompt) + ids.answer)[:limit])
-        if not columns["input_ids"]:
-            raise DataError(
-                f"not one of {len(examples)} training examples leaves room for an answer within "
-                f"max_length {limit} tokens",
-                where="data.max_length",
-                remedy="Raise data.max_length or shorten the prompt.",
-            )
         reasons = {"prompt alone fills max_length": dropped} if dropped else {}
         return Features(columns, num_truncated=truncated, dropped=reasons)
 
@@ -93,25 +89,7 @@ class GenerativeNER(Task[EntityExample]):
         return Features({"input_ids": prompts, "example": list(range(len(examples)))})
 
     def collate(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-        """Pad on the left, so that answers stand together on the right and only they need logits.
-
-        The vocabulary is large and prompts are long: logits of the prompts would take most of the memory
-        and a good part of the time, to be thrown away by the loss.
-        """
-        input_ids = pad(rows, "input_ids", int(tokenizer.pad_token_id), "left")
-        mask = attention_mask(rows, input_ids, "left")
-        labels = pad(rows, "labels", IGNORED_LABEL, "left")
-        longest_answer = int((labels != IGNORED_LABEL).sum(dim=1).max())
-        # One more: the first answer token is predicted by the last of the prompt.
-        kept = min(longest_answer + 1, labels.shape[1])
-        return {
-            "input_ids": input_ids,
-            "attention_mask": mask,
-            # Padding on the left must not move a token's position.
-            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
-            "labels": labels[:, -kept:],
-            "logits_to_keep": kept,
-        }
+        return collate_causal(rows, tokenizer)
 
     def predict(
         self,

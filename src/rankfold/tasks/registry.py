@@ -1,26 +1,16 @@
-"""Finding a task by its name: an entry point of the group `rankfold.tasks`."""
+"""A task by its name."""
 
-from importlib.metadata import entry_points
 from typing import Any
 
-from rankfold.errors import RecipeError
+from rankfold.task_facts import task_class
 from rankfold.tasks.base import Task
-
-GROUP = "rankfold.tasks"
 
 
 def load_task(name: str) -> Task[Any]:
-    """Return the task an installed package registered under `name`.
+    """Return a task of this package or of one that is installed beside it.
 
     Raises:
-        RecipeError: No installed package has such a task.
+        RecipeError: There is no such task.
     """
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        raise RecipeError(
-            f"no installed package provides the task {name!r}; found: {', '.join(sorted(found)) or 'none'}",
-            where="task",
-            remedy="Install rankfold again (make install), or the package that brings the task.",
-        )
-    task: Task[Any] = found[name].load()()
+    task: Task[Any] = task_class(name)()
     return task

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from rankfold.data.collate import IGNORED_LABEL, pad
 from rankfold.data.examples import EntityExample
+from rankfold.data.features import Features
 from rankfold.data.tags import tag_entities, tag_names
 from rankfold.data.text_windows import TextWindow, WindowedText, window_texts
 from rankfold.entities.rows import details_row, entity_rows, nbest_row
@@ -21,7 +22,8 @@ from rankfold.metrics.entities import count_entities, entity_metrics_of, example
 from rankfold.nbest.entity_records import entity_records_from_bytes, entity_records_to_bytes
 from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Features, Merged, Row, Task
+from rankfold.task_facts import BUILT_IN
+from rankfold.tasks.base import Merged, Row, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,7 +38,7 @@ class TokenClassification(Task[EntityExample]):
     unit_name = "window"
     example_type = EntityExample
     merge_settings = frozenset({"n_best_size", "num_bootstrap_resamples"})
-    metric_for_best_model = "entity_f1"
+    facts = BUILT_IN["token_classification"][1]
 
     def record_settings(self, recipe: Recipe) -> dict[str, str | int]:
         return {
@@ -63,7 +65,7 @@ class TokenClassification(Task[EntityExample]):
     ) -> Features:
         if not labels:
             raise DataError(
-                f"not one of {len(examples)} training texts has an entity",
+                "not one training text has an entity",
                 where="data",
                 remedy="Check that `format` fits the file, or name what is to be found in data.labels.",
             )

@@ -1,15 +1,18 @@
 """A recipe's training settings as transformers' TrainingArguments."""
 
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainingArguments
 
+from rankfold.errors import RecipeError
 from rankfold.recipe.deepspeed import deepspeed_configuration
 from rankfold.recipe.schema import Recipe, Train
 from rankfold.recipe.steps import evaluation_steps
+from rankfold.task_facts import TaskFacts
 
 PASSED_AS_THEY_ARE = (
     "bf16",
@@ -17,8 +20,16 @@ PASSED_AS_THEY_ARE = (
     "eval_strategy",
     "fp16",
     "gradient_accumulation_steps",
-    "greater_is_better",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "label_smoothing_factor",
     "learning_rate",
+    "lr_scheduler_kwargs",
+    "neftune_noise_alpha",
+    "tf32",
+    "torch_compile",
+    "use_liger_kernel",
     "load_best_model_at_end",
     "logging_steps",
     "lr_scheduler_type",
@@ -38,12 +49,17 @@ RENAMED = {
 }
 
 HANDLED_ELSEWHERE = {
+    "contrastive_temperature": "the embedding task's loss",
+    "dataloader_pin_memory": "below: only with a GPU",
+    "distillation": "fine_tune: a loss of its own",
     "early_stopping_patience": "fine_tune: EarlyStoppingCallback",
     "early_stopping_threshold": "fine_tune: EarlyStoppingCallback",
     "eval_steps": "below: save_steps where empty",
     "head_learning_rate": "FineTuningTrainer.create_optimizer",
+    "greater_is_better": "below: as is known of the metric where empty",
     "max_steps": "below: TrainingArguments wants -1 for none",
     "metric_for_best_model": "below: the task's own where empty",
+    "packing": "prepare: rows are packed when they are tokenised",
     "save_total_limit": "FineTuningTrainer: which checkpoints stay",
     "save_steps": "below: the best model must have been saved; and fine_tune: SaveStepsCallback",
 }
@@ -56,7 +72,7 @@ _METRIC_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
 
 
 def training_arguments(
-    recipe: Recipe, *, output_dir: Path, run_id: str, task_metric: str
+    recipe: Recipe, *, output_dir: Path, run_id: str, task: TaskFacts
 ) -> TrainingArguments:
     """Build the arguments of one training stage; every field of `train` takes effect.
 
@@ -64,13 +80,20 @@ def training_arguments(
         recipe: The whole recipe.
         output_dir: Where checkpoints go.
         run_id: The run's name in trackers.
-        task_metric: The metric that says which checkpoint is best, unless the recipe names one.
+        task: Says by which metric a checkpoint is best, unless the recipe names one.
 
     Raises:
-        RecipeError: transformers knows no such optimizer, schedule or precision here.
+        RecipeError: transformers knows no such optimizer, schedule or precision here, or Liger's kernels are
+            asked for and not installed.
     """
     _check_all_used()
     train = recipe.train
+    if train.use_liger_kernel and find_spec("liger_kernel") is None:
+        raise RecipeError(
+            "Liger's kernels are asked for, but liger-kernel is not installed",
+            where="train.use_liger_kernel",
+            remedy="pip install liger-kernel, or leave it out.",
+        )
     return TrainingArguments(
         output_dir=str(output_dir),
         run_name=run_id,
@@ -84,7 +107,7 @@ def training_arguments(
         report_to=list(recipe.tracking.report_to) or "none",
         use_cpu=not torch.cuda.is_available(),
         # Pinned memory speeds copies to a GPU; without one it only warns.
-        dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_pin_memory=train.dataloader_pin_memory and torch.cuda.is_available(),
         ddp_timeout=int(collective_timeout(recipe).total_seconds()),
         # The collators choose what a model needs.
         remove_unused_columns=False,
@@ -93,9 +116,12 @@ def training_arguments(
         deepspeed=deepspeed_configuration(recipe),
         # Early stopping goes on counting where it was interrupted.
         restore_callback_states_from_checkpoint=True,
-        **_evaluation(train, task_metric),
-        **{name: getattr(train, name) for name in PASSED_AS_THEY_ARE},
-        **_renamed(train),
+        # What follows from several settings comes last: a schedule's own settings are among it.
+        **{
+            **{name: getattr(train, name) for name in PASSED_AS_THEY_ARE},
+            **_renamed(train),
+            **_evaluation(train, task),
+        },
     )
 
 
@@ -108,19 +134,23 @@ def _renamed(train: Train) -> dict[str, Any]:
     return {theirs: getattr(train, ours) for ours, theirs in RENAMED.items()}
 
 
-def _evaluation(train: Train, task_metric: str) -> dict[str, Any]:
+def _evaluation(train: Train, task: TaskFacts) -> dict[str, Any]:
     """When to evaluate and save, and which metric counts."""
     if train.eval_strategy == "no":
         return {"save_strategy": "steps", "save_steps": train.save_steps}
     eval_steps = evaluation_steps(train)
-    name = train.metric_for_best_model or task_metric
+    # As in metrics.json; people who know transformers may write its prefix.
+    name = (train.metric_for_best_model or task.metric_for_best_model).removeprefix("eval_")
+    greater = train.greater_is_better
+    if greater is None:
+        greater = task.metric(name).better != "lower"
     chosen: dict[str, Any] = {
         "eval_steps": eval_steps,
-        # As in metrics.json; people who know transformers may write its prefix.
-        "metric_for_best_model": name.removeprefix("eval_"),
+        "metric_for_best_model": name,
+        "greater_is_better": greater,
     }
     if train.lr_scheduler_type in _METRIC_SCHEDULES:
-        chosen["lr_scheduler_kwargs"] = {"mode": "max" if train.greater_is_better else "min"}
+        chosen["lr_scheduler_kwargs"] = {"mode": "max" if greater else "min", **train.lr_scheduler_kwargs}
     if not train.load_best_model_at_end:
         return {**chosen, "save_strategy": "steps", "save_steps": train.save_steps}
     # The best model can be loaded only if every evaluation left a checkpoint.

@@ -15,6 +15,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self._path = path
         self._progress: Progress | None = None
         self._loss: float | None = None
+        self._tokens_per_second: float | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -35,9 +36,11 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         if loss is None:
             return
         self._loss = float(loss)
+        self._tokens_per_second = (logs or {}).get("tokens_per_second")
         if state.is_world_process_zero:
             rate = (logs or {}).get("learning_rate", 0.0)
-            print(f"{_step(state)}  loss {self._loss:.4f}  learning rate {rate:.2e}", flush=True)
+            speed = f"  {self._tokens_per_second:,.0f} tokens/s" if self._tokens_per_second else ""
+            print(f"{_step(state)}  loss {self._loss:.4f}  learning rate {rate:.2e}{speed}", flush=True)
 
     def on_evaluate(
         self,
@@ -60,7 +63,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if self._progress is not None:
-            self._progress.update(state.global_step, self._loss)
+            self._progress.update(state.global_step, self._loss, tokens_per_second=self._tokens_per_second)
 
 
 class SaveStepsCallback(TrainerCallback):  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """One training run: model, adapter, Trainer, and the model it leaves."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from transformers import (
 from transformers.trainer_utils import TrainOutput
 
 from rankfold.distributed import join
-from rankfold.errors import OperationalError
+from rankfold.errors import ModelError, OperationalError
 from rankfold.lifeline import Lifeline
-from rankfold.modeling.adapters import add_adapter, count_parameters
-from rankfold.modeling.load import load_model
+from rankfold.modeling.adapters import add_adapter, count_parameters, unused_layers
+from rankfold.modeling.freeze import freeze
+from rankfold.modeling.load import LoadedModel, load_model, load_tokenizer
+from rankfold.modeling.sources import model_folder
 from rankfold.recipe.schema import Recipe, Train
 from rankfold.recipe.steps import global_batch_size
 from rankfold.run_folder import RunFolder, job_name
@@ -30,8 +33,11 @@ from rankfold.training.arguments import collective_timeout, training_arguments
 from rankfold.training.callbacks import ProgressCallback, SaveStepsCallback
 from rankfold.training.checkpoints import resume_point
 from rankfold.training.deepspeed import prepare_deepspeed
+from rankfold.training.distillation import Loss, check_same_classes, distilled
+from rankfold.training.packing_check import PackingCheck
 from rankfold.training.save import save_model
-from rankfold.training.tracking import TrackingCallback, name_the_run
+from rankfold.training.trackers import name_the_run
+from rankfold.training.tracking import TrackingCallback
 from rankfold.training.trainer import FineTuningTrainer
 from rankfold.training.validation import Validation, ValidationSet
 
@@ -64,7 +70,8 @@ def fine_tune(
         lifeline: Hears that training gets on, and says when to stop.
 
     Raises:
-        ModelError: The model cannot be loaded, or has none of the adapter's layers.
+        ModelError: The model cannot be loaded, has none of the adapter's layers or of those to freeze, or
+            does not mean by its labels and tokens what its teacher does.
         NumericalError: The loss became NaN or infinite, or an evaluation met either.
         OperationalError: The ranks do not see each other, or the saved model is not whole.
         OSError: There is no room for a checkpoint or the model.
@@ -75,15 +82,23 @@ def fine_tune(
     lifeline = lifeline or Lifeline()
     arguments = _arguments(run, recipe, task, world_size)
     checkpoint = resume_point(run.checkpoints)
+    # Before the seed is set: whatever a teacher draws, the student begins and learns as without one.
+    teacher = _teacher(recipe, task)
     set_seed(recipe.seed)
     loaded = load_model(base, recipe.model, task.auto_class, task.model_config(labels))
     uses_cache = getattr(loaded.model.config, "use_cache", False)
-    model = _trainable(loaded.model, recipe, task)
+    if teacher is not None:
+        check_same_classes(loaded.model, teacher, _vocabularies(tokenizer, recipe))
+    model = _trainable(loaded, recipe, task, tokenizer)
     trainer = FineTuningTrainer(
         model=model,
         args=arguments,
+        loss=_loss(task, teacher, recipe),
+        num_items=task.num_items,
+        shifts_labels=_shifts_labels(task),
         train_dataset=features,
-        data_collator=lambda rows: task.collate(rows, tokenizer),
+        # No lambda: where a loader's processes are not forked, it travels to them as a pickle.
+        data_collator=partial(task.collate, tokenizer=tokenizer),
         head_learning_rate=recipe.train.head_learning_rate,
         new_parameters=loaded.new_parameters,
         save_total_limit=recipe.train.save_total_limit,
@@ -107,9 +122,7 @@ def _arguments(run: RunFolder, recipe: Recipe, task: Task[Any], world_size: int)
     name_the_run(run)
     join(collective_timeout(recipe))
     prepare_deepspeed(recipe)
-    arguments = training_arguments(
-        recipe, output_dir=run.checkpoints, run_id=run.run_id, task_metric=task.metric_for_best_model
-    )
+    arguments = training_arguments(recipe, output_dir=run.checkpoints, run_id=run.run_id, task=task.facts)
     if arguments.world_size != world_size:
         raise OperationalError(
             f"this rank sees {arguments.world_size} ranks, but the job has {world_size}",
@@ -124,19 +137,76 @@ def _callbacks(run: RunFolder, train: Train) -> list[TrainerCallback]:
         SaveStepsCallback(train.save_steps),
         TrackingCallback(run),
     ]
+    if train.packing:
+        callbacks.append(PackingCheck())
     if train.early_stopping_patience is not None:
         patience, threshold = train.early_stopping_patience, train.early_stopping_threshold
         callbacks.append(EarlyStoppingCallback(patience, threshold))
     return callbacks
 
 
-def _trainable(model: PreTrainedModel, recipe: Recipe, task: Task[Any]) -> PreTrainedModel | PeftModel:
-    if recipe.model.adapter is None:
-        return model
-    if recipe.train.gradient_checkpointing:
+def _teacher(recipe: Recipe, task: Task[Any]) -> PreTrainedModel | None:
+    """The model to learn from, whose head must be one of its own."""
+    if recipe.teacher is None:
+        return None
+    loaded = load_model(model_folder(recipe.teacher), recipe.teacher, task.auto_class)
+    if loaded.new_parameters:
+        raise ModelError(
+            f"the teacher {recipe.teacher.name_or_path} has no {min(loaded.new_parameters)}, so it cannot "
+            f"teach {recipe.task}",
+            where="train.distillation.teacher",
+            remedy="Train it for the task first, and write run:FOLDER of that run.",
+        )
+    return loaded.model
+
+
+def _vocabularies(
+    tokenizer: PreTrainedTokenizerBase, recipe: Recipe
+) -> tuple[dict[str, int], dict[str, int]]:
+    """The student's and the teacher's."""
+    if recipe.teacher is None:
+        raise ValueError("a recipe without a teacher")
+    return tokenizer.get_vocab(), load_tokenizer(model_folder(recipe.teacher)).get_vocab()
+
+
+def _loss(task: Task[Any], teacher: PreTrainedModel | None, recipe: Recipe) -> Loss:
+    settings = recipe.train.distillation
+    if teacher is None or settings is None:
+        return task.loss
+    return distilled(task.loss, teacher, settings, shifts_labels=_shifts_labels(task))
+
+
+def _shifts_labels(task: Task[Any]) -> bool:
+    """What the Trainer finds out by itself is wrong for models such as GPT2LMHeadModel."""
+    return task.auto_class == "AutoModelForCausalLM"
+
+
+def _trainable(
+    loaded: LoadedModel, recipe: Recipe, task: Task[Any], tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel | PeftModel:
+    """Freeze what is not to be trained, and add the adapter."""
+    model, adapter = loaded.model, recipe.model.trained_adapter
+    if recipe.model.quantization is not None:
+        from rankfold.modeling.quantization import ready_to_train
+
+        model = ready_to_train(model)
+    for name in unused_layers(model, task.peft_task_type):
+        # Ranks would wait for a gradient that never comes.
+        model.get_submodule(name).requires_grad_(False)
+    freeze(model, recipe.model)
+    has_frozen = adapter is not None or recipe.model.freeze or recipe.model.num_frozen_layers
+    if has_frozen and recipe.train.gradient_checkpointing:
         # With frozen embeddings nothing would tell autograd to go back through the blocks.
         model.enable_input_require_grads()
-    return add_adapter(model, recipe.model.adapter, task.peft_task_type)
+    if adapter is None:
+        return model
+    return add_adapter(
+        model,
+        adapter,
+        task.peft_task_type,
+        new_parameters=loaded.new_parameters,
+        tokenizer=tokenizer,
+    )
 
 
 def _summary(
@@ -153,7 +223,7 @@ def _summary(
         "train_loss": output.training_loss,
         # Of all attempts, without steps that an interruption lost.
         "train_runtime_s": output.metrics["train_runtime"],
-        "train_samples_per_second": output.metrics["train_samples_per_second"],
+        **trainer.speed(),
         "world_size": arguments.world_size,
         "global_batch_size": global_batch_size(recipe.train, arguments.world_size),
         "trainable_parameters": trainable,

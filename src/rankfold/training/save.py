@@ -19,6 +19,7 @@ from transformers.core_model_loading import revert_weight_conversion
 from rankfold import atomic
 from rankfold.distributed import all_gather_bytes, barrier
 from rankfold.errors import OperationalError
+from rankfold.modeling.virtual_tokens import ENCODER_FILE
 from rankfold.ranks import ranks
 from rankfold.training.checkpoints import nothing_half_written
 
@@ -61,6 +62,8 @@ def _put_in_place(partial: Path, tokenizer: PreTrainedTokenizerBase, target: Pat
     with nothing_half_written(partial):
         # A pickle of what recipe.yaml says in words; nobody should have to unpickle a model's folder.
         (partial / "training_args.bin").unlink(missing_ok=True)
+        # Only a checkpoint goes on from it.
+        (partial / ENCODER_FILE).unlink(missing_ok=True)
         tokenizer.save_pretrained(partial)
         atomic.flush(partial)
         shutil.rmtree(target, ignore_errors=True)

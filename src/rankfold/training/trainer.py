@@ -1,10 +1,14 @@
-"""transformers' Trainer with a learning rate for new heads, its own evaluation, and safe points."""
+"""transformers' Trainer with a task's loss, new heads' learning rate, its own evaluation, and safe points."""
 
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import Module
 from torch.optim import Optimizer
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -16,14 +20,27 @@ from rankfold.errors import NumericalError, RecipeError, StoppedError
 from rankfold.lifeline import Lifeline
 from rankfold.training.checkpoints import has_ended, written_whole
 from rankfold.training.continuation import Continuation
+from rankfold.training.flops import peak_flops, training_flops
+from rankfold.training.label_smoothing import smoothed
 from rankfold.training.sampler import EpochLengthGroupedSampler
+from rankfold.training.throughput import WORK, Batch, CountingCollator, Rows, Throughput, Work
 from rankfold.training.validation import Validation
+
+Loss = Callable[[Module, Batch], tuple[Tensor, Any]]
+"""The mean loss over a batch's items, and the model's output."""
 
 
 class FineTuningTrainer(Trainer):  # type: ignore[misc]
     """The Trainer, whose training can be stopped after any step and goes on as if it had not been.
 
+    Gradients are those of the mean loss over all items of a step: a batch counts by how many items it has,
+    whichever rank and accumulated batch it is.
+
     Args:
+        loss: The task's.
+        num_items: How many items the loss of a batch is a mean over.
+        data_collator: Makes a batch of rows.
+        shifts_labels: Each position predicts the next one's label, as in a causal language model.
         head_learning_rate: For parameters that the model's files did not hold.
         save_total_limit: Whole checkpoints to keep; the Trainer's own rotation counts broken ones too.
         lifeline: Says when to stop.
@@ -32,6 +49,10 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
     def __init__(
         self,
         *,
+        loss: Loss,
+        num_items: Callable[[Batch], int],
+        shifts_labels: bool,
+        data_collator: Callable[[Rows], Batch],
         head_learning_rate: float | None,
         new_parameters: frozenset[str],
         save_total_limit: int,
@@ -40,7 +61,16 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         **options: Any,
     ):
         # The Trainer only wants to know that there is a data set where it is to evaluate.
-        super().__init__(eval_dataset=validation.set.features if validation else None, **options)
+        super().__init__(
+            eval_dataset=validation.set.features if validation else None,
+            data_collator=CountingCollator(data_collator, num_items),
+            **options,
+        )
+        # Of compute_loss, which leaves the Trainer nothing to divide.
+        self.loss_is_scaled_for_ga = True
+        self.throughput = Throughput()
+        self._loss, self._shifts_labels = loss, shifts_labels
+        self._items: deque[int] = deque()
         self._head_learning_rate = head_learning_rate
         self._new_parameters = new_parameters
         self._save_total_limit = save_total_limit
@@ -64,6 +94,8 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
                 for name, parameter in (model or self.model).named_parameters()
                 if _original_name(name) in self._new_parameters
             }
+            if not head and self.is_world_process_zero():
+                print("train.head_learning_rate changes nothing: no weight is new", flush=True)
             split_groups(optimizer, head, self._head_learning_rate)
         return optimizer
 
@@ -85,6 +117,52 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
             self._earlier = Continuation.read(self._checkpoint, self.args.process_index)
             self._earlier.restore(self)
             self.control.should_training_stop = has_ended(self._checkpoint)
+        self.throughput.go_on()
+
+    def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> int:
+        """Count the items of the step that begins: all its batches, of all ranks."""
+        works = [batch.pop(WORK) for batch in batch_samples]
+        self._items.extend(work.items for work in works)
+        step = sum(works, Work()).over_ranks()
+        self.throughput.add(step)
+        return step.items
+
+    def compute_loss(
+        self,
+        model: Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """This batch's part of the mean loss over the step's items, times the number of ranks.
+
+        Ranks average their gradients, DistributedDataParallel's as DeepSpeed's, so that their sum is wanted
+        times that number. The Trainer asks for the batches of a step in order.
+        """
+        items, of_step = self._items.popleft(), max(int(num_items_in_batch or 0), 1)
+        loss, output = self._loss(model, inputs)
+        if self.args.label_smoothing_factor:
+            factor = self.args.label_smoothing_factor
+            loss = smoothed(loss, output, inputs, factor=factor, shifts_labels=self._shifts_labels)
+        if items == 0:
+            # A mean over nothing is NaN. The backward pass has to go on, since other ranks wait in it.
+            loss = torch.nan_to_num(loss)
+        loss = loss * (items / of_step * self.accelerator.num_processes)
+        return (loss, output) if return_outputs else loss
+
+    def speed(self) -> dict[str, float]:
+        """How fast training was, for its summary; every rank calls this. See `Throughput.summary`."""
+        card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+        peak = peak_flops(card, self.args, self.model.dtype) if card else None
+        return self.throughput.summary(
+            training_flops(self.model), peak * self.accelerator.num_processes if peak else None
+        )
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, and tell callbacks and trackers the speed, which is no part of what a run comes to."""
+        speed = self.throughput.tokens_per_second_since_log() if "loss" in logs else None
+        super().log(logs if speed is None else {**logs, "tokens_per_second": speed}, start_time)
+        self.state.log_history[-1].pop("tokens_per_second", None)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         sampler: Sampler[int] | None = super()._get_train_sampler(train_dataset)
@@ -111,6 +189,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         self._last_step = self.state.global_step
         if not again:
             self._meet()
+            self.throughput.pause()
         ended = self.control.should_training_stop or float(self.state.epoch).is_integer()
         comes_again = ended and not again
         due = self.control.should_save or self._save_is_due or self._stops
@@ -123,6 +202,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
                 where=f"step {self.state.global_step}",
                 remedy="Training goes on from the checkpoint of this step.",
             )
+        self.throughput.go_on()
 
     def _meet(self) -> None:
         """Say to all ranks, and hear from them, whether to stop and whether a loss is no number.

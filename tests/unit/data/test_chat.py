@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,8 @@ from hypothesis import strategies as st
 from models import CHATML, chat_tokenizer, unpack_qwen2_tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from rankfold.data.chat import Message, chat_ids, prompt_ids, stop_ids
+from rankfold.data.chat import Message, chat_ids, conversation_turns, prompt_ids, stop_ids
+from rankfold.data.collate import IGNORED_LABEL
 from rankfold.errors import ModelError
 
 CHAT: Sequence[Message] = (
@@ -111,3 +113,109 @@ def test_a_template_that_takes_no_system_message_says_so_and_what_to_do() -> Non
 def test_a_tokenizer_without_a_chat_template_is_refused() -> None:
     with pytest.raises(ModelError, match="has no chat template"):
         prompt_ids(chat_tokenizer(None), CHAT)
+
+
+DIALOGUE: Sequence[Message] = (
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Who lives in Ulm?"},
+    {"role": "assistant", "content": "Anna Keller."},
+    {"role": "user", "content": "And in Berlin?"},
+    {"role": "assistant", "content": "Paul."},
+)
+MISTRAL = (
+    "{% for m in messages %}{% if m['role'] == 'assistant' %} {{ m['content'] }}<|im_end|>"
+    "{% else %}[INST] {{ m['content'] }} [/INST]{% endif %}{% endfor %}"
+)
+
+
+def learned(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[str]:
+    """The runs of tokens that have labels, decoded."""
+    turns = conversation_turns(tokenizer, messages)
+    assert len(turns.labels) == len(turns.input_ids)
+    assert all(
+        label in (index, IGNORED_LABEL) for index, label in zip(turns.input_ids, turns.labels, strict=True)
+    )
+    runs = itertools.groupby(turns.labels, key=lambda label: label == IGNORED_LABEL)
+    return [tokenizer.decode(list(run)) for ignored, run in runs if not ignored]
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (CHATML, ["Anna Keller.<|im_end|>", "Paul.<|im_end|>"]),
+        (PHI, ["Anna Keller.<|im_end|>", "Paul.<|im_end|>"]),
+        (HARMONY, ["<|im_start|>final\nAnna Keller.<|im_end|>", "<|im_start|>final\nPaul.<|im_end|>"]),
+        (MISTRAL, [" Anna Keller.<|im_end|>", " Paul.<|im_end|>"]),
+    ],
+    ids=["chatml", "phi", "harmony", "mistral"],
+)
+def test_the_assistant_s_turns_and_their_end_marks_are_learned_and_nothing_else(
+    template: str, said: list[str]
+) -> None:
+    tokenizer = chat_tokenizer(template)
+    assert learned(tokenizer, DIALOGUE) == said
+    whole = tokenizer.apply_chat_template(list(DIALOGUE), tokenize=False)
+    shown = tokenizer.decode(conversation_turns(tokenizer, DIALOGUE).input_ids)
+    # What the template writes behind the last turn is never generated.
+    assert whole.startswith(shown)
+    assert shown.endswith("Paul.<|im_end|>")
+
+
+def test_qwen2_s_own_template_cuts_every_turn(qwen2: PreTrainedTokenizerBase) -> None:
+    assert learned(qwen2, DIALOGUE) == ["Anna Keller.<|im_end|>", "Paul.<|im_end|>"]
+    assert learned(qwen2, DIALOGUE[1:]) == ["Anna Keller.<|im_end|>", "Paul.<|im_end|>"]
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="<", exclude_categories=["Cs"]), max_size=20),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_whatever_is_said_is_learned_to_the_letter(answers: list[str]) -> None:
+    messages: list[Message] = []
+    for answer in answers:
+        messages += [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
+    assert learned(TINY, messages) == [f"{answer}<|im_end|>" for answer in answers]
+
+
+def test_the_last_turn_is_asked_for_with_the_ids_that_training_showed() -> None:
+    turns = conversation_turns(TINY, DIALOGUE)
+    assert turns.prompt + turns.said[-1] == turns.input_ids
+    assert TINY.decode(turns.prompt) == TINY.apply_chat_template(
+        list(DIALOGUE[:-1]), tokenize=False, add_generation_prompt=True
+    )
+
+
+def test_a_turn_that_repeats_what_was_asked_is_cut_where_it_stands() -> None:
+    messages: list[Message] = [{"role": "user", "content": "Ulm"}, {"role": "assistant", "content": "Ulm"}]
+    assert learned(TINY, messages * 2) == ["Ulm<|im_end|>"] * 2
+
+
+FORGETFUL = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{{ m['content'] if loop.last else m['content'] | replace('so ', '') }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""Takes something out of what was said before, as templates do with thoughts."""
+
+
+def test_an_answer_that_the_template_changes_is_refused_with_its_place() -> None:
+    messages: list[Message] = [*DIALOGUE[:2], {"role": "assistant", "content": "so Anna"}, *DIALOGUE[3:]]
+    with pytest.raises(ModelError, match=r'changes what the assistant says.*"so Anna"') as caught:
+        conversation_turns(chat_tokenizer(FORGETFUL), messages, where="conversation 7")
+    assert caught.value.where == "conversation 7"
+    assert "thoughts" in caught.value.remedy
+    assert learned(chat_tokenizer(FORGETFUL), DIALOGUE) == ["Anna Keller.<|im_end|>", "Paul.<|im_end|>"]
+
+
+def test_a_turn_that_only_the_next_one_s_start_ends_is_refused() -> None:
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    with pytest.raises(ModelError, match="does not end all turns") as caught:
+        conversation_turns(chat_tokenizer(template), DIALOGUE)
+    assert "a conversation of its own" in caught.value.remedy
+    assert learned(chat_tokenizer(template), DIALOGUE[:3]) == ["Anna Keller.\n<|im_end|>"]

@@ -121,6 +121,21 @@ def test_a_damaged_data_set_is_the_user_s_error_with_a_way_out(
     )
 
 
+def test_a_broken_file_of_a_folder_is_told_as_what_is_wrong_with_it(hub_source: Source) -> None:
+    folder = Path(hub_source.path.removeprefix("hub:"))
+    (folder / "train-00000-of-00001.parquet").write_bytes(b"PAR1 this is none PAR1")
+    message = error_of(hub_source)
+    assert message.startswith(f"{hub_source.path}: the data set cannot be read: ")
+    assert "error occurred while generating" not in message
+
+
+def test_a_folder_that_is_not_one_data_set_is_not_blamed_on_its_splits(hub_source: Source) -> None:
+    folder = Path(hub_source.path.removeprefix("hub:"))
+    (folder / "validation-00000-of-00001.parquet").unlink()
+    (folder / "validation.csv").write_text("id,question\n1,Where?\n")
+    assert error_of(hub_source).startswith(f"{hub_source.path}: the data set cannot be read: Couldn't infer")
+
+
 def test_other_formats_are_refused_before_anything_is_loaded() -> None:
     assert error_of(Source(path="hub:conll2003", format="conll")) == (
         "hub:conll2003: the format 'conll' cannot be read from the hub; only 'squad' can\n"

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from models import recipe
 
-from rankfold.data.examples import Answer, EntityExample, QuestionExample
+from rankfold.data.examples import Answer, EntityExample, QuestionExample, TextExample
 from rankfold.data.result import ReadResult
-from rankfold.data.splits import Splits, read_splits
+from rankfold.data.sides import Splits
+from rankfold.data.splits import read_splits
 from rankfold.errors import DataError
 from rankfold.recipe.schema import Source
+from rankfold.tasks.text_classification import TextClassification
 
 
 def entities_file(path: Path, texts: list[str], *, label: str = "place") -> dict[str, Any]:
@@ -77,6 +79,18 @@ def test_the_test_set_is_read_with_the_labels_of_the_training_set(tmp_path: Path
     assert isinstance(example, EntityExample)
     assert example.entities == ()
     assert sum(splits.dropped["test"].values()) == 1
+
+
+def test_a_test_row_whose_label_nobody_trained_stays_in_the_test_set(tmp_path: Path) -> None:
+    sides = {}
+    for side, label in (("train", "greeting"), ("test", "farewell")):
+        path = tmp_path / f"{side}.jsonl"
+        path.write_text(json.dumps({"text": "Hello", "labels": label}) + "\n")
+        sides[side] = {"path": str(path), "format": "jsonl"}
+    task = TextClassification()
+    splits = read_splits(recipe("text_classification", data={"source": None, **sides}), task.example_of)
+    assert splits.labels == ("greeting",)
+    assert [example.labels for example in splits.test if isinstance(example, TextExample)] == [("farewell",)]
 
 
 def test_a_limit_takes_the_first_after_a_shuffle_and_the_same_ones_every_time(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """A small recipe, a planned run that has not started, and cheap ranks to run in it."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from fake_hub import fill_cache
@@ -28,6 +30,13 @@ TWO_CORES = Machine(2)
 
 MakeRecipe = Callable[..., Recipe]
 MakeRun = Callable[..., RunFolder]
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """Commands that run a model in this process set variables for good; here it is until the test ends."""
+    with patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from launch.processes import Process
 from launch.states import DriverState, JobState, State, now, read_json
 from rankfold import atomic
 from rankfold.errors import UserError
+from rankfold.known_metrics import Metric
 from rankfold.run_folder import RunFolder
+from rankfold.task_facts import BUILT_IN
 
 MakeScored = Callable[..., RunFolder]
 
@@ -110,6 +113,17 @@ def test_only_the_settings_that_differ_are_shown(make_scored: MakeScored) -> Non
 def test_which_way_is_better_is_known(make_scored: MakeScored, metric: str, best: str) -> None:
     runs = [make_scored(1, 0.5), make_scored(2, 0.75)]
     assert ranks(compare("", runs, metric))[0] == (1, best)
+
+
+def test_a_task_says_which_way_its_own_metric_is_better(
+    make_scored: MakeScored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [make_scored(1, 0.5), make_scored(2, 0.75)]
+    place, facts = BUILT_IN["generative_ner"]
+    # Stands for the task of another package, whose metrics are in no list of ours.
+    own = replace(facts, metrics={"entity_f1": Metric("Mean error", better="lower")})
+    monkeypatch.setitem(BUILT_IN, "generative_ner", (place, own))
+    assert ranks(compare("", runs, None))[0] == (1, "small-1")
 
 
 def test_an_order_that_means_little_is_said(make_scored: MakeScored) -> None:

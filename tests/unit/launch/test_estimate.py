@@ -12,9 +12,11 @@ from transformers import AutoConfig, PreTrainedModel
 
 from launch.activations import activation_bytes, logit_bytes
 from launch.estimate import Estimate, estimate
-from launch.model_shape import Unknown, read_shape
+from launch.model_files import read_shape
+from launch.model_shape import Unknown
 from rankfold.modeling.adapters import add_adapter, count_parameters
-from rankfold.recipe.schema import Adapter, Recipe
+from rankfold.modeling.freeze import freeze
+from rankfold.recipe.schema import Adapter, Distillation, Recipe
 from rankfold.tasks.registry import load_task
 
 DECODER = {
@@ -100,6 +102,87 @@ def test_an_adapter_s_parameters_are_counted_as_peft_adds_them(
     found = estimated(of)
     adapted = add_adapter(built(of), adapter, load_task(task).peft_task_type)
     assert (found.trainable_parameters, found.total_parameters) == count_parameters(adapted)
+
+
+METHODS: dict[str, Adapter] = {
+    "dora": Adapter(method="dora", r=3),
+    "rslora": Adapter(method="rslora", r=3),
+    "ia3": Adapter(method="ia3"),
+    "prompt_tuning": Adapter(method="prompt_tuning", num_virtual_tokens=5),
+    "p_tuning": Adapter(method="p_tuning", num_virtual_tokens=5),
+    "p_tuning, narrow": Adapter(method="p_tuning", num_virtual_tokens=5, encoder_hidden_size=12),
+    "prefix_tuning": Adapter(method="prefix_tuning", num_virtual_tokens=5),
+    "prefix_tuning, by a network": Adapter(
+        method="prefix_tuning", num_virtual_tokens=5, encoder_hidden_size=12
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "task"), [("qwen2, tied", "generative_ner"), ("bert", "extractive_qa")])
+@pytest.mark.parametrize("adapter", METHODS.values(), ids=METHODS.keys())
+def test_each_method_s_parameters_are_counted_as_peft_adds_them(
+    name: str, task: str, adapter: Adapter, tmp_path: Path
+) -> None:
+    of = described(tmp_path, MODELS[name], task, model={"adapter": adapter.model_dump(mode="json")})
+    found = estimated(of)
+    adapted = add_adapter(built(of), adapter, load_task(task).peft_task_type)
+    assert (found.trainable_parameters, found.total_parameters) == count_parameters(adapted)
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_frozen_layers_are_counted_as_they_are_frozen(name: str, task: str, tmp_path: Path) -> None:
+    of = described(tmp_path, MODELS[name], task, model={"num_frozen_layers": 2})
+    model = built(of)
+    freeze(model, of.model)
+    found = estimated(of)
+    assert (found.trainable_parameters, found.total_parameters) == count_parameters(model)
+
+
+def test_a_base_in_4_bits_takes_about_half_a_byte_for_each_weight_of_its_blocks(tmp_path: Path) -> None:
+    adapter = {"adapter": {"method": "lora", "r": 1}}
+    gpus = {"train": {"gpus_per_node": 1}, "evaluate": {"gpus_per_node": 1}}
+    whole = described(tmp_path, MODELS["qwen2"], "generative_ner", model=adapter, resources=gpus)
+    few = described(
+        tmp_path,
+        MODELS["qwen2"],
+        "generative_ner",
+        model={**adapter, "quantization": {"bits": 4}},
+        resources=gpus,
+    )
+    shape = read_shape(few)
+    assert not isinstance(shape, Unknown)
+    matrices = sum(
+        layer.inputs * layer.outputs
+        for layer in shape.layers
+        if layer.kind == "linear" and layer.name != "lm_head"
+    )
+    saved = estimated(whole).chosen.memory.parameters - estimated(few).chosen.memory.parameters
+    # 4 bits and 1/64 of a byte for its scale, of 4 bytes.
+    assert saved == pytest.approx(matrices * (4 - 0.5 - 1 / 64), rel=0.001)
+
+
+def test_a_teacher_is_held_beside_the_student_and_said_to_be_unknown_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "teacher").mkdir()
+    AutoConfig.for_model(**MODELS["bert"]).save_pretrained(tmp_path / "teacher")
+    alone = described(tmp_path, MODELS["distilbert"], "extractive_qa")
+    taught = alone.model_copy(
+        update={"train": alone.train.model_copy(update={"distillation": Distillation(teacher="t/t")})}
+    )
+    found = estimate(taught, 1)
+    assert isinstance(found, Unknown)
+    assert "the teacher t/t" in found.reason
+    settings = Distillation(teacher=str(tmp_path / "teacher"))
+    taught = taught.model_copy(update={"train": taught.train.model_copy(update={"distillation": settings})})
+    one = described(tmp_path / "teacher", MODELS["bert"], "extractive_qa")
+    more = estimated(taught).chosen.memory.buffers - estimated(alone).chosen.memory.buffers
+    assert more == 4 * estimated(one).total_parameters
+
+
+def test_patterns_of_names_leave_the_memory_unknown(tmp_path: Path) -> None:
+    of = described(tmp_path, MODELS["bert"], "extractive_qa", model={"freeze": ["*embeddings*"]})
+    found = estimate(of, 1)
+    assert isinstance(found, Unknown)
+    assert "model.freeze" in found.reason
 
 
 @pytest.mark.parametrize(

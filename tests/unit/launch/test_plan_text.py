@@ -89,6 +89,26 @@ def test_data_that_is_not_here_leaves_the_steps_unknown_and_is_mentioned(
     assert "note: the training examples cannot be counted: " in text
 
 
+@pytest.mark.parametrize(
+    ("packing", "said"),
+    [
+        ("false", "at least 2: what is longer than max_length becomes several rows"),
+        ("true", "about 2 if each example were a row; prepare packs them"),
+    ],
+)
+def test_steps_that_depend_on_how_long_texts_are_are_not_told_as_if_known(
+    packing: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "texts.jsonl").write_text('{"text": "A text."}\n' * 16)
+    (tmp_path / "texts.yaml").write_text(
+        "name: texts\ntask: causal_lm\nmodel: {name_or_path: some/decoder}\n"
+        "data:\n  train: {path: texts.jsonl, format: jsonl}\n  test: {path: texts.jsonl, format: jsonl}\n"
+        "train: {per_device_train_batch_size: 8, num_train_epochs: 1}\n"
+    )
+    assert main(["plan", "texts.yaml", "--no-scripts", f"train.packing={packing}", "--cluster", "local"]) == 0
+    assert f"optimizer steps     {said}\n" in capsys.readouterr().out
+
+
 QWEN = {
     "model_type": "qwen2",
     "hidden_size": 1536,

@@ -15,7 +15,10 @@ def problems(recipe: Any, folder: Path) -> str:
     return str(caught.value)
 
 
-def test_everything_that_is_missing_is_told_at_once(make_recipe: Any, tmp_path: Path) -> None:
+def test_everything_that_is_missing_is_told_at_once(
+    make_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
     recipe = make_recipe(
         model={"name_or_path": "package:no-such-model"},
         tracking={"report_to": ["swanlab"]},
@@ -25,6 +28,16 @@ def test_everything_that_is_missing_is_told_at_once(make_recipe: Any, tmp_path: 
     assert "→ pip install swanlab, or add tracking.report_to=[]" in text
     assert "data.source.path: there is no file /data/中文 数据.jsonl" in text
     assert "→ pip install --no-deps no-such-model" in text
+
+
+def test_a_folder_of_the_trackers_name_is_no_tracker(
+    make_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # wandb writes into such a folder where it is offline.
+    (tmp_path / "trackio").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    recipe = make_recipe(tracking={"report_to": ["trackio"]})
+    assert "the tracker trackio is not installed" in problems(recipe, tmp_path)
 
 
 def test_a_run_that_can_work_passes(make_recipe: Any, tmp_path: Path) -> None:
@@ -57,6 +70,9 @@ def test_names_that_the_hub_cannot_know_are_told_before_it_is_asked(make_recipe:
     text = problems(make_recipe(task="extractive_qa", data={"source": source}, model=model), tmp_path)
     assert "model.name_or_path: 'a/b/c' is neither a folder nor a hub id" in text
     assert "data.source.path: 'hub:a/b/c' names no data set on the hub" in text
+    mixed = {"more": {"path": "hub:d/e/f", "format": "squad"}}
+    text = problems(make_recipe(task="extractive_qa", data={"source": source, "mixed_with": mixed}), tmp_path)
+    assert "data.mixed_with.more.path: 'hub:d/e/f' names no data set on the hub" in text
 
 
 def test_a_recipe_with_a_token_in_it_is_refused_without_showing_it(make_recipe: Any, tmp_path: Path) -> None:

@@ -22,9 +22,11 @@ from rankfold.metrics.classification import (
 from rankfold.metrics.cmrc import cmrc_scores
 from rankfold.metrics.counts import LabelCounts
 from rankfold.metrics.entities import entity_metrics_of
+from rankfold.metrics.language_modelling import TextLoss, language_modelling_metrics
 from rankfold.metrics.load import METRIC_NAMES, load_metric
 from rankfold.metrics.squad import squad_scores
 from rankfold.metrics.tags import count_tags, tag_metrics
+from rankfold.metrics.written_text import written_text_metrics
 
 PACKAGE = Path(rankfold.metrics.__file__).parent
 
@@ -60,6 +62,14 @@ TAG_INPUTS = {
     "references": [["B-PER", "I-PER", "B-LOC"], ["B-LOC"]],
 }
 CLASS_INPUTS = {"predictions": ["ham", "spam", "ham"], "references": ["ham", "ham", "eggs"]}
+TEXT_INPUTS = {
+    "predictions": ["the cat sat on a mat", "我喜欢吃苹果"],
+    "references": ["the cat sat on the mat", "我爱吃苹果"],
+}
+LOSS_INPUTS: dict[str, list[Any]] = {
+    "predictions": [{"loss": 12.5, "num_correct": 3}, {"loss": 2.0, "num_correct": 1}],
+    "references": [{"num_tokens": 5, "text": "the cat sat"}, {"num_tokens": 2, "text": "苹果"}],
+}
 LABEL_SET_INPUTS: dict[str, list[list[str]]] = {
     "predictions": [["ham"], [], ["eggs", "ham"]],
     "references": [["ham"], ["spam"], ["ham"]],
@@ -118,8 +128,8 @@ def test_loading_leaves_nothing_but_python_files_in_the_package(metrics: dict[st
 def test_the_functions_need_neither_evaluate_nor_torch() -> None:
     program = (
         "import sys, rankfold.metrics.question_answering, rankfold.metrics.entities, rankfold.metrics.tags, "
-        "rankfold.metrics.classification, rankfold.metrics.load;"
-        "print({'evaluate', 'datasets', 'torch', 'transformers'} & set(sys.modules))"
+        "rankfold.metrics.classification, rankfold.metrics.written_text, rankfold.metrics.load;"
+        "print({'evaluate', 'datasets', 'torch', 'transformers', 'sacrebleu'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
@@ -186,7 +196,29 @@ def test_multi_label_classification_equals_the_function(metrics: dict[str, Any])
     counts = map(count_multi_label, LABEL_SET_INPUTS["references"], LABEL_SET_INPUTS["predictions"])
     computed = metrics["rankfold_multi_label_classification"].compute(**LABEL_SET_INPUTS, labels=["spam"])
     assert computed == multi_label_metrics(sum(counts, MultiLabelCounts()), ["spam"])
-    assert computed["accuracy"] == 1 / 3
+    assert computed["subset_accuracy"] == 1 / 3
+
+
+def test_written_text_equals_the_function(metrics: dict[str, Any]) -> None:
+    computed = metrics["rankfold_written_text"].compute(**TEXT_INPUTS, resamples=20, seed=3)
+    predictions, references = TEXT_INPUTS.values()
+    assert computed == written_text_metrics(predictions, references, resamples=20, seed=3)
+    assert 0 < computed["chrf"] < 100
+
+
+def test_perplexity_equals_the_function(metrics: dict[str, Any]) -> None:
+    texts = [TextLoss(12.5, 5, 3, 11), TextLoss(2.0, 2, 1, 6)]
+    computed = metrics["rankfold_perplexity"].compute(**LOSS_INPUTS)
+    assert computed == language_modelling_metrics(texts, resamples=0, seed=0)
+    assert computed["bits_per_byte"] > 1
+
+
+def test_perplexity_has_no_bits_a_byte_where_there_are_no_texts(metrics: dict[str, Any]) -> None:
+    without = [{**reference, "text": ""} for reference in LOSS_INPUTS["references"]]
+    computed = metrics["rankfold_perplexity"].compute(
+        predictions=LOSS_INPUTS["predictions"], references=without
+    )
+    assert "bits_per_byte" not in computed
 
 
 @pytest.mark.parametrize("name", METRIC_NAMES)
@@ -201,6 +233,7 @@ def test_batches_add_up_to_the_whole(name: str, metrics: dict[str, Any]) -> None
 def test_empty_inputs_score_zero(name: str, metrics: dict[str, Any]) -> None:
     computed = metrics[name].compute(predictions=[], references=[])
     assert not computed.pop("per_label", {})
+    computed.pop("sacrebleu", {})  # signatures
     for scheme in computed.pop("nervaluate", {}).values():
         computed |= scheme
     assert set(computed.values()) == {0}
@@ -210,7 +243,9 @@ def inputs_of(name: str) -> dict[str, list[Any]]:
     """What a metric takes: every answer metric takes the same."""
     others: dict[str, dict[str, list[Any]]] = {
         "rankfold_entities": ENTITY_INPUTS,
+        "rankfold_perplexity": LOSS_INPUTS,
         "rankfold_tags": dict(TAG_INPUTS),
+        "rankfold_written_text": dict(TEXT_INPUTS),
         "rankfold_classification": dict(CLASS_INPUTS),
         "rankfold_multi_label_classification": dict(LABEL_SET_INPUTS),
     }

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -82,20 +82,24 @@ def log_softmax(row: Integers | Scores) -> list[float]:
 
 @pytest.mark.parametrize("continues", [False, True])
 @given(logits=TIED_LOGITS | LOGITS)
+@example(logits=np.array([[1, 2**-52, 2**-52], [0, 2**-52, 2**-52]], np.float32))
 def test_constrained_decoding_finds_the_best_allowed_sequence_and_the_first_of_several(
     logits: Scores, continues: bool
 ) -> None:
     log_p = [log_softmax(row) for row in logits]
 
-    def score(tags: tuple[int, ...]) -> float:
+    def sum_from(first: int, tags: tuple[int, ...]) -> float:
         total = 0.0
-        for place in reversed(range(len(tags))):
+        for place in reversed(range(first, len(tags))):
             total = log_p[place][tags[place]] + total
         return total
 
     sequences = itertools.product(range(logits.shape[1]), repeat=len(logits))
     allowed = [tags for tags in sequences if is_allowed(tags, continues)]
-    best = min(allowed, key=lambda tags: (-score(tags), tags))
+    for place in range(len(logits)):
+        best = min(allowed, key=lambda tags: (-sum_from(place, tags), tags[place]))
+        allowed = [tags for tags in allowed if tags[place] == best[place]]
+    (best,) = allowed
     assert predicted(spans_of(logits, continues=continues)) == entities_in(best)
 
 

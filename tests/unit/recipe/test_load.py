@@ -190,6 +190,18 @@ def test_a_home_folder_is_expanded_and_a_hub_data_set_is_left_alone(
     assert (data.train.path, data.test.path) == ("/home/somebody/a.json", "hub:rajpurkar/squad")
 
 
+def test_a_folder_laid_out_like_a_hub_data_set_is_relative_to_the_recipe(folder: Path) -> None:
+    (folder / "recipes/squad").mkdir(parents=True)
+    text = TINY.replace("generative_ner", "extractive_qa").replace("spans", "squad")
+    text = text.replace("path: train.jsonl", "path: 'hub:squad'").replace(
+        "path: test.jsonl", "path: 'hub:../other'"
+    )
+    data = load_recipe(write(folder / "recipes/recipe.yaml", text)).recipe.data
+    assert data.train is not None
+    assert data.test is not None
+    assert (data.train.path, data.test.path) == (f"hub:{folder}/recipes/squad", f"hub:{folder}/other")
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [

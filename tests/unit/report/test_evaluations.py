@@ -61,9 +61,9 @@ def test_columns_are_the_tasks_main_scores_and_the_one_that_decides(run: RunFold
 
 
 def test_a_metric_that_no_table_of_scores_has_is_shown_by_its_own_name(run: RunFolder) -> None:
-    add_evaluations(run, "loss", {640: 0.123456})
+    add_evaluations(run, "own_loss", {640: 0.123456})
     table = table_of(run)
-    assert (table.titles, table.rows[0].values) == (("loss",), ("0.1235",))
+    assert (table.titles, table.rows[0].values) == (("own loss",), ("0.1235",))
 
 
 def test_a_value_that_is_not_a_number_is_absent_and_a_best_step_is_not_needed(run: RunFolder) -> None:

@@ -2,33 +2,41 @@
 
 import pytest
 
+from rankfold.known_metrics import METRICS
 from rankfold.report.formats import (
     format_change,
     format_count,
     format_instant,
+    format_interval,
     format_metric,
     format_seconds,
 )
 
 
 def test_entity_scores_have_three_decimals_and_answer_scores_two() -> None:
-    assert format_metric("entity_f1", 0.12345) == "0.123"
-    assert format_metric("exact_match", 81.2) == "81.20"
-    assert format_metric("num_gold", 12_345) == "12,345"
+    assert format_metric(METRICS["entity_f1"], 0.12345) == "0.123"
+    assert format_metric(METRICS["exact_match"], 81.2) == "81.20"
+    assert format_metric(METRICS["num_gold"], 12_345) == "12,345"
 
 
 def test_a_threshold_beyond_every_score_is_written_short() -> None:
     largest = 3.4028234663852886e38
-    assert format_metric("best_f1_thresh", largest) == "3.403e+38"
-    assert format_change("best_f1_thresh", 0.0, largest) == "+3.403e+38"
-    assert format_metric("best_f1_thresh", -1.25) == "−1.2500"
+    assert format_metric(METRICS["best_f1_thresh"], largest) == "3.403e+38"
+    assert format_change(METRICS["best_f1_thresh"], 0.0, largest) == "+3.403e+38"
+    assert format_metric(METRICS["best_f1_thresh"], -1.25) == "−1.2500"
+
+
+def test_an_interval_is_written_as_its_score_is_with_a_decimal_less() -> None:
+    assert format_interval(METRICS["entity_f1"], (0.6149, 0.8)) == "0.61–0.80"
+    assert format_interval(METRICS["perplexity"], (2210.04, 1e300)) == "2,210.0–1e+300"
+    assert format_interval(METRICS["total"], None) == ""
 
 
 @pytest.mark.parametrize("value", [None])
 def test_what_is_absent_is_said_to_be(value: None) -> None:
-    shown = (format_metric("f1", value), format_count(value), format_seconds(value))
+    shown = (format_metric(METRICS["f1"], value), format_count(value), format_seconds(value))
     assert shown == ("n/a", "n/a", "n/a")
-    assert format_change("f1", value, 1.0) == format_change("f1", 1.0, value) == "n/a"
+    assert format_change(METRICS["f1"], value, 1.0) == format_change(METRICS["f1"], 1.0, value) == "n/a"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +50,7 @@ def test_what_is_absent_is_said_to_be(value: None) -> None:
     ],
 )
 def test_a_change_has_a_sign_unless_it_rounds_to_nothing(before: float, after: float, shown: str) -> None:
-    assert format_change("entity_f1", before, after) == shown
+    assert format_change(METRICS["entity_f1"], before, after) == shown
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,14 @@ from rankfold.report.facts import (
     InventedEntity,
     MergedAgain,
     RunFacts,
+    TextResult,
     VariantFacts,
 )
 from rankfold.report.html import OPEN_EXAMPLES, OPEN_PARSE_FAILURES, render_html
 from rankfold.report.mistakes import MAX_EXAMPLES
 from rankfold.report.read import read_facts
 from rankfold.run_folder import RunFolder
+from rankfold.task_facts import task_facts
 
 NASTY = "<script>alert('x')</script>&amp;\"'</style>"
 
@@ -64,6 +66,27 @@ def test_the_page_is_accessible_in_its_structure(kind: str, request: pytest.Fixt
     }
     linked = {(value or "")[1:] for key, value in page.attributes if key == "href"}
     assert referred | linked <= set(page.ids)
+
+
+@pytest.mark.parametrize(
+    ("gold", "predicted", "score", "words"),
+    [
+        ("two", "too", 0.5, "Gold two Predicted too"),
+        ("", "with perplexity 6.36, 16 tokens", None, "Predicted with perplexity 6.36, 16 tokens"),
+        ("", "too", 0.0, "Gold nothing Predicted too"),
+        ("two", "", 0.0, "Gold two Predicted nothing"),
+        ("", "", None, ""),
+    ],
+)
+def test_an_example_of_text_has_a_gold_line_where_there_is_gold(
+    gold: str, predicted: str, score: float | None, words: str, facts: RunFacts
+) -> None:
+    assert facts.fine_tuned is not None
+    result = TextResult("id-0", "some text", gold, predicted, score)
+    variant = replace(facts.fine_tuned, examples=(result,))
+    shown = replace(facts, about_task=task_facts("causal_lm"), fine_tuned=variant)
+    behind = Page(render_html(shown)).plain_words.partition("some text ")[2]
+    assert behind.partition("Training")[0].strip() == words
 
 
 def test_every_text_is_shown_whole_and_unchanged(facts: RunFacts) -> None:

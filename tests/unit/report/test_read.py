@@ -7,7 +7,7 @@ import pytest
 from unit.report.sample_run import write, write_entity_run, write_question_run, write_start
 
 from rankfold.errors import OperationalError
-from rankfold.report.facts import AnswerResult, EntityResult, RunFacts
+from rankfold.report.facts import AnswerResult, EntityResult, ExampleResult, RunFacts
 from rankfold.report.mistakes import parse_failures, verdict_of, worst_first
 from rankfold.report.read import read_facts
 from rankfold.report.timing import stage_rows
@@ -212,6 +212,6 @@ def test_a_line_separator_inside_a_text_does_not_end_the_line(run: RunFolder) ->
     assert base.examples[0].id == "test-000"
 
 
-def example(facts: RunFacts, wanted: str) -> AnswerResult | EntityResult:
+def example(facts: RunFacts, wanted: str) -> ExampleResult:
     assert facts.fine_tuned is not None
     return next(result for result in facts.fine_tuned.examples if result.id == wanted)

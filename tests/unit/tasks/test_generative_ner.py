@@ -14,13 +14,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rankfold.data.chat import chat_ids
 from rankfold.data.collate import IGNORED_LABEL
 from rankfold.data.examples import EntityExample, Span
+from rankfold.data.features import Features
 from rankfold.entities.prompt import answer_text, messages, wording
-from rankfold.errors import DataError, NumericalError
+from rankfold.errors import NumericalError
 from rankfold.evaluation.generation import GeneratedSequence
 from rankfold.evaluation.sequences import sequences_by_example, sequences_to_bytes
 from rankfold.nbest.units import Unit, plan_units
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Features
 from rankfold.tasks.generative_ner import GenerativeNER
 
 TASK = GenerativeNER()
@@ -86,10 +86,9 @@ def test_a_prompt_that_fills_max_length_alone_gives_no_row_and_is_counted() -> N
     assert len(training([*EXAMPLES, long], length(long)[0] + 1)) == len(EXAMPLES) + 1
 
 
-def test_training_without_a_row_left_is_refused() -> None:
-    with pytest.raises(DataError, match="not one of 3 training examples") as caught:
-        training(EXAMPLES, 10)
-    assert caught.value.where == "data.max_length"
+def test_examples_of_which_none_gives_a_row_are_counted_all_the_same() -> None:
+    features = training(EXAMPLES, 10)
+    assert (len(features), features.dropped) == (0, {"prompt alone fills max_length": len(EXAMPLES)})
 
 
 def test_a_text_is_never_truncated_for_evaluation() -> None:

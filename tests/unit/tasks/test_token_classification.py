@@ -151,7 +151,7 @@ def test_details_hold_gold_predicted_and_how_well_they_agree() -> None:
 def test_metrics_come_from_the_details_alone() -> None:
     metrics = TASK.metrics(rows(merged(EXAMPLES).details), settled(num_bootstrap_resamples=10), LABELS)
     assert (metrics["num_gold"], metrics["num_predicted"], metrics["num_correct"]) == (4, 5, 3)
-    assert metrics[TASK.metric_for_best_model] == pytest.approx(6 / 9)
+    assert metrics[TASK.facts.metric_for_best_model] == pytest.approx(6 / 9)
     assert list(metrics["per_label"]) == ["person", "place"]
 
 

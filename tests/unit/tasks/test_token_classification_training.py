@@ -69,7 +69,7 @@ def test_entities_that_tags_cannot_hold_are_counted() -> None:
 
 
 def test_a_data_set_without_a_label_is_refused() -> None:
-    with pytest.raises(DataError, match="not one of 1 training texts has an entity"):
+    with pytest.raises(DataError, match="not one training text has an entity"):
         TASK.training_features([example("")], TOKENIZER, settled(), ())
 
 

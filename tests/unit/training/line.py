@@ -10,6 +10,7 @@ from torch.nn import Dropout, Linear, Module
 from transformers import TrainerCallback
 
 from rankfold.lifeline import Lifeline
+from rankfold.task_facts import task_facts
 from rankfold.training.arguments import training_arguments
 from rankfold.training.trainer import FineTuningTrainer
 
@@ -43,7 +44,10 @@ def trainer(
     of = recipe("generative_ner", train={"per_device_train_batch_size": 2, "learning_rate": 0.01} | train)
     return FineTuningTrainer(
         model=model,
-        args=training_arguments(of, output_dir=folder, run_id="tiny-1", task_metric="f1"),
+        args=training_arguments(of, output_dir=folder, run_id="tiny-1", task=task_facts("extractive_qa")),
+        loss=lambda model, batch: (model(**batch)["loss"], None),
+        num_items=lambda batch: len(batch["x"]),
+        shifts_labels=False,
         train_dataset=[line(row) for row in range(num_rows)],
         data_collator=lambda rows: {"x": torch.stack([row["x"] for row in rows])},
         callbacks=[*callbacks],

@@ -2,11 +2,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from models import recipe
 from transformers import TrainingArguments
+from unit.training.line import Line
+from unit.training.line import trainer as line_trainer
 
+from rankfold.errors import RecipeError
 from rankfold.recipe.load import load_recipe
 from rankfold.recipe.schema import Recipe, Train
+from rankfold.task_facts import task_facts
 from rankfold.training import arguments
 from rankfold.training.arguments import HANDLED_ELSEWHERE, PASSED_AS_THEY_ARE, RENAMED, training_arguments
 
@@ -36,11 +41,25 @@ OTHER_THAN_DEFAULT = {
     "early_stopping_threshold": 0.5,
     "train_sampling_strategy": "group_by_length",
     "dataloader_num_workers": 2,
+    "dataloader_pin_memory": False,
+    "lr_scheduler_kwargs": {"num_cycles": 0.25},
+    "adam_beta1": 0.8,
+    "adam_beta2": 0.99,
+    "adam_epsilon": 1e-6,
+    "tf32": False,
+    "torch_compile": True,
+    "neftune_noise_alpha": 5.0,
+    "label_smoothing_factor": 0.1,
+    "contrastive_temperature": 0.1,
+    "distillation": {"teacher": "some/teacher", "temperature": 3.0, "alpha": 0.7},
+    "packing": True,
 }
 
 
 def built(of: Recipe, folder: Path) -> TrainingArguments:
-    return training_arguments(of, output_dir=folder / "checkpoints", run_id="tiny-1", task_metric="f1")
+    return training_arguments(
+        of, output_dir=folder / "checkpoints", run_id="tiny-1", task=task_facts("extractive_qa")
+    )
 
 
 @pytest.fixture
@@ -88,8 +107,38 @@ def test_every_setting_arrives_when_none_is_at_its_default(tmp_path: Path) -> No
 
 
 def test_the_settings_above_are_all_there_are() -> None:
-    # fp16 needs a GPU; it is passed on as bf16 is.
-    assert set(OTHER_THAN_DEFAULT) | {"fp16"} == set(Train.model_fields)
+    # These need a GPU, and a package; they are passed on as bf16 is.
+    assert set(OTHER_THAN_DEFAULT) | {"fp16", "use_liger_kernel"} == set(Train.model_fields)
+
+
+def test_liger_s_kernels_are_refused_where_they_are_not_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(arguments, "find_spec", {"another_package": object()}.get)
+    with pytest.raises(RecipeError, match="liger-kernel is not installed"):
+        built(recipe("generative_ner", train={"use_liger_kernel": True}), tmp_path)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw_torch_fused", "adamw_torch", "sgd"])
+def test_an_optimizer_steps_on_a_cpu(optimizer: str, tmp_path: Path) -> None:
+    of = line_trainer(tmp_path, Line(), optim=optimizer, max_steps=2)
+    before = [parameter.clone() for parameter in of.model.parameters()]
+    of.train()
+    assert not any(map(torch.equal, before, of.model.parameters()))
+
+
+# torch's compiler imports what torch itself calls deprecated.
+@pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning:torch")
+@pytest.mark.slow
+def test_a_compiled_model_learns_what_another_does(tmp_path: Path) -> None:
+    losses = []
+    for compiled in (False, True):
+        torch._dynamo.reset()
+        of = line_trainer(
+            tmp_path / str(compiled), Line(), torch_compile=compiled, max_steps=3, logging_steps=1
+        )
+        losses.append(of.train().training_loss)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_a_setting_that_is_forgotten_fails_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def steps_saved(run: RunFolder) -> set[int]:
     return {int(path.name.removeprefix("checkpoint-")) for path in run.checkpoints.glob("checkpoint-*")}
 
 
-@pytest.mark.parametrize("adapter", [None, {"r": 4}])
+@pytest.mark.parametrize("adapter", [None, {"r": 4}, {"method": "p_tuning", "num_virtual_tokens": 2}])
 def test_the_best_model_is_kept_and_not_the_last(new: NewRun, script: Script, adapter: Any) -> None:
     script([1, 7, 3, 4, 5])
     run = new(adapter=adapter, load_best_model_at_end=True, save_total_limit=1)

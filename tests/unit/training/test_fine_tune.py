@@ -1,13 +1,15 @@
 """Whole training runs of a tiny language model, each a few steps long."""
 
 import json
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from datasets import Dataset
-from models import recipe, same_weights
+from models import absolute_causal_model, chat_tokenizer, recipe, same_weights, save
+from torch.nn.functional import cross_entropy
 
 from rankfold.data.examples import Answer, EntityExample, QuestionExample, Span
 from rankfold.errors import ModelError, OperationalError
@@ -19,6 +21,7 @@ from rankfold.tasks.extractive_qa import ExtractiveQA
 from rankfold.tasks.generative_ner import GenerativeNER
 from rankfold.training.callbacks import ProgressCallback
 from rankfold.training.fine_tune import fine_tune
+from rankfold.training.trainer import FineTuningTrainer
 
 CAUSAL = "AutoModelForCausalLM"
 TEXTS = [
@@ -219,3 +222,42 @@ def test_a_decoder_without_weights_for_the_task_is_not_trained(causal_folder: Pa
     of = recipe("extractive_qa", causal_folder, data={"max_length": 40, "doc_stride": 8})
     with pytest.raises(ModelError, match="are not in"):
         trained(tmp_path, of, task=ExtractiveQA(), examples=QUESTIONS)
+
+
+def test_a_language_model_s_smoothing_is_over_the_positions_before_the_labels(tmp_path: Path) -> None:
+    # transformers does not know of GPT-2 that its loss is that of a causal language model.
+    tokenizer, task = chat_tokenizer(), GenerativeNER()
+    base = save(absolute_causal_model(tokenizer), tokenizer, tmp_path / "base")
+    of = recipe(
+        "generative_ner",
+        base,
+        model={"config": {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}},
+        train={
+            "max_steps": 1,
+            "per_device_train_batch_size": len(TEXTS),
+            "logging_steps": 1,
+            "label_smoothing_factor": 0.3,
+        },
+    )
+    features = task.training_features(TEXTS, tokenizer, of, ("person",))
+    batch = task.collate(Dataset.from_dict(features.columns).to_list(), tokenizer)
+    with torch.inference_mode():
+        logits = load_model(base, of.model, CAUSAL).model(**batch).logits[:, :-1]
+    expected = cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), label_smoothing=0.3)
+    (first,) = trained(tmp_path / "run", of)["log_history"]
+    assert first["loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_what_makes_batches_can_be_sent_to_processes_that_are_not_forked(
+    causal_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+
+    def send(self: FineTuningTrainer, **options: Any) -> None:
+        sent.append(bytes(ForkingPickler.dumps(self.data_collator)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FineTuningTrainer, "train", send)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, settings(causal_folder))
+    assert b"GenerativeNER" in sent[0]

@@ -40,7 +40,12 @@ def test_two_ranks_stop_together_and_end_with_the_weights_of_a_run_that_was_not_
     on_ranks(2, ranks_in_trouble.stop_and_go_on, tmp_path, runs["whole"], runs["stopped"], [1, 3, 5, 8])
     for rank in range(2):
         whole, stopped = (
-            summary | {"train_runtime_s": 0, "train_samples_per_second": 0}
+            # Neither speed nor memory is what a run comes to.
+            {
+                key: value
+                for key, value in summary.items()
+                if key in ("train_loss", "train_num_tokens") or not key.startswith("train_")
+            }
             for summary in json.loads((runs["stopped"].root / f"summaries{rank}.json").read_text())
         )
         assert stopped == whole

@@ -53,6 +53,15 @@ def test_a_new_head_learns_at_its_own_rate_through_the_schedule(tmp_path: Path) 
         assert seen[step]["body.weight"] == pytest.approx(0.01 * share)
 
 
+def test_a_rate_for_a_new_head_where_there_is_none_is_not_passed_over_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Line()
+    optimizer = trainer(tmp_path, model, head_learning_rate=0.5).create_optimizer()
+    assert "train.head_learning_rate changes nothing" in capsys.readouterr().out
+    assert set(rates(optimizer, model).values()) == {0.01}
+
+
 def test_without_a_rate_of_its_own_the_head_learns_as_the_rest(tmp_path: Path) -> None:
     model = Line()
     optimizer = trainer(tmp_path, model, new_parameters=frozenset({"head.weight"})).create_optimizer()

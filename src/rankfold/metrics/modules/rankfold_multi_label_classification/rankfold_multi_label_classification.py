@@ -16,11 +16,12 @@ Args:
 
 
 class RankfoldMultiLabelClassification(evaluate.Metric):  # type: ignore[misc]
-    """Accuracy, and precision, recall and F1 (0..1), of any number of labels an example."""
+    """Subset accuracy, and precision, recall and F1 (0..1), of any number of labels an example."""
 
     def _info(self) -> Any:
         return evaluate.MetricInfo(
-            description="Accuracy, and precision, recall and F1 (0..1), of any number of labels an example.",
+            description="Subset accuracy, and precision, recall and F1 (0..1), of any number of labels an "
+            "example.",
             citation="",
             inputs_description=_INPUTS,
             features=Features({"predictions": List(Value("string")), "references": List(Value("string"))}),
