@@ -26,7 +26,7 @@ PEAK_TFLOPS: Mapping[str, tuple[float, float, float]] = {
     "V100": (125, 15.7, 15.7),
     "T4": (65, 8.1, 8.1),
 }
-"""Card → 10¹² operations a second in 16 bits, TensorFloat-32 and float32, dense, by NVIDIA's data sheets.
+"""Card → 10¹² operations a second in 16 bits, TensorFloat-32 and float32, dense, as NVIDIA gives them.
 
 A longer name stands before the one it begins with. Cards without TensorFloat-32 compute in float32 instead.
 """
