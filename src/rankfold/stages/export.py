@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -77,22 +78,9 @@ def export(
     if ollama or converter is not None:
         _check_generates(recipe, task, kind)
     tokenizer = load_tokenizer(run.prepared.tokenizer)
-    notes: list[str] = []
     with atomic.folder(target) as partial:
         tokenizer.save_pretrained(partial)
-        if kind == "adapter":
-            _write_adapter(run, recipe, partial)
-            notes.append(
-                "virtual tokens cannot be merged into the weights: this is the adapter, which PEFT puts on "
-                f"{base_name(recipe.model)}"
-            )
-        else:
-            _write_model(run, recipe, task, tokenizer, partial, dtype)
-        if recipe.model.quantization is not None and kind == "model":
-            notes.append(
-                f"trained on {recipe.model.quantization.bits}-bit weights, merged into the unquantised ones; "
-                "its answers may differ a little from those evaluated"
-            )
+        notes = _write_weights(run, recipe, task, tokenizer, partial, kind, dtype)
         if converter is not None:
             write_gguf(converter, partial, partial / GGUF_FILE, dtype or recipe.model.torch_dtype)
         if ollama:
@@ -100,17 +88,48 @@ def export(
             text, said = modelfile(tokenizer, recipe.evaluation, _ends(tokenizer), weights)
             atomic.write_text(partial / "Modelfile", text)
             notes += said
-        head = task.model_config(prepared_summary(run)["labels"])
-        card = render_card(
-            read_facts(run),
-            _base_model(recipe.model),
-            kind=kind,
-            auto_class=task.auto_class,
-            num_labels=head.get("num_labels", len(head.get("id2label", ()))),
-            notes=notes,
-        )
-        atomic.write_text(partial / "README.md", card)
+        _write_card(run, recipe, task, partial, kind, notes)
     return Exported(kind, tuple(notes))
+
+
+def _write_weights(
+    run: RunFolder,
+    recipe: Recipe,
+    task: Task[Any],
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    kind: Kind,
+    dtype: str | None,
+) -> list[str]:
+    """Write the whole model, or the adapter that cannot be merged; return what has to be said of it."""
+    if kind == "adapter":
+        _write_adapter(run, recipe, folder)
+        return [
+            "virtual tokens cannot be merged into the weights: this is the adapter, which PEFT puts on "
+            f"{base_name(recipe.model)}"
+        ]
+    _write_model(run, recipe, task, tokenizer, folder, dtype)
+    if recipe.model.quantization is None:
+        return []
+    return [
+        f"trained on {recipe.model.quantization.bits}-bit weights, merged into the unquantised ones; "
+        "its answers may differ a little from those evaluated"
+    ]
+
+
+def _write_card(
+    run: RunFolder, recipe: Recipe, task: Task[Any], folder: Path, kind: Kind, notes: Sequence[str]
+) -> None:
+    head = task.model_config(prepared_summary(run)["labels"])
+    card = render_card(
+        read_facts(run),
+        _base_model(recipe.model),
+        kind=kind,
+        auto_class=task.auto_class,
+        num_labels=head.get("num_labels", len(head.get("id2label", ()))),
+        notes=notes,
+    )
+    atomic.write_text(folder / "README.md", card)
 
 
 def _check(run: RunFolder, target: Path) -> None:

@@ -131,7 +131,9 @@ def test_a_method_learns_trains_nothing_else_and_is_read_back(
     base = causal_folder if task_name == "generative_ner" else encoder_folder
     run, summary = trained(task_name, method)
     losses = [entry["loss"] for entry in summary["log_history"]]
-    assert losses[-1] < 0.99 * losses[0]
+    # In these few steps prefix tuning of the language model was seen to come to 0.989.
+    most = 0.99 if (method, task_name) == ("prefix_tuning", "generative_ner") else 0.97
+    assert losses[-1] < most * losses[0]
     _check_the_base_is_as_it_was(left[0], task_name, base)
     again = reloaded(task_name, base, run, method)
     with lent_for_inference(left[0]) as lent:
