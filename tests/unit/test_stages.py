@@ -11,6 +11,7 @@ from datasets import Dataset
 from tiny_runs import evaluate_all, new_run, results
 
 from rankfold.errors import OperationalError, StoppedError
+from rankfold.evaluation.work import UnitWork
 from rankfold.lifeline import Lifeline
 from rankfold.modeling.load import load_tokenizer
 from rankfold.recipe.schema import Recipe
@@ -34,11 +35,9 @@ def predicted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def _counting(original: Any, units: list[int]) -> Any:
-    def predict(
-        self: Any, model: Any, tokenizer: Any, features: Any, unit: Any, *rest: Any, **more: Any
-    ) -> Any:
-        units.append(unit.index)
-        return original(self, model, tokenizer, features, unit, *rest, **more)
+    def predict(self: Any, model: Any, tokenizer: Any, work: UnitWork, recipe: Any) -> Any:
+        units.append(work.unit.index)
+        return original(self, model, tokenizer, work, recipe)
 
     return predict
 

@@ -1,6 +1,5 @@
 """What a model with one score a label, or a choice, says of some rows."""
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,28 +10,23 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.errors import NumericalError
 from rankfold.evaluation.batches import window_batches
+from rankfold.evaluation.work import UnitWork
+from rankfold.recipe.schema import Evaluation
 
 
 def class_logits(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    batch_size: int,
-    first_row: int,
-    shard: str,
-    advance: Callable[[int], None],
+    work: UnitWork,
+    settings: Evaluation,
 ) -> npt.NDArray[np.float32]:
-    """Return the logits of rows, in their order: float32 (num_rows, num_labels).
+    """Return the logits of a work unit's rows, in their order: float32 (num_rows, num_labels).
 
     Args:
         model: Its output has `logits` of shape (batch, num_labels).
         tokenizer: The model's.
-        rows: The model's inputs, one list of ints a name.
-        batch_size: Rows of one pass; which rows share it depends on `rows` alone.
-        first_row: Number of the first row in the whole data set.
-        shard: Whose rows these are, for messages.
-        advance: Told the number of rows done after each batch.
+        work: Its rows are the model's inputs, one list of ints a name.
+        settings: What the recipe says of the evaluation.
 
     Raises:
         NumericalError: A logit is NaN or infinite; names the row and the shard.
@@ -40,14 +34,14 @@ def class_logits(
     if getattr(model.config, "pad_token_id", None) is None:
         # Decoders look for the last token that is no padding, and refuse batches where they cannot.
         model.config.pad_token_id = tokenizer.pad_token_id
-    logits: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * len(rows)
-    for batch in window_batches(model, tokenizer, rows, batch_size):
+    logits: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * len(work.rows)
+    for batch in window_batches(model, tokenizer, work.rows, settings.per_device_eval_batch_size):
         found = batch.output.logits.float().cpu().numpy()
         for row, values in zip(batch.rows, found, strict=True):
             if not np.isfinite(values).all():
-                raise _not_finite(values, first_row + row, shard)
+                raise _not_finite(values, work.unit.start + row, work.shard)
             logits[row] = values
-        advance(len(batch.rows))
+        work.advance(len(batch.rows))
     return np.stack(logits)
 
 

@@ -1,6 +1,6 @@
 """Running a tagging model over windows of texts and keeping entities instead of logits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.evaluation.batches import window_batches
+from rankfold.evaluation.work import UnitWork
 from rankfold.nbest.entity_extract import TaggedWindows, extract_entities
 from rankfold.nbest.entity_records import ENTITY_RECORD, EntityRecords, best_first
 from rankfold.recipe.schema import Evaluation
@@ -16,32 +17,28 @@ from rankfold.recipe.schema import Evaluation
 def entity_records(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    windows: Sequence[Mapping[str, Any]],
+    work: UnitWork,
     settings: Evaluation,
-    *,
-    first_window: int,
-    shard: str,
-    advance: Callable[[int], None],
 ) -> EntityRecords:
-    """Return the records of `windows`, in their order; `first_window` is the id of the first.
+    """Return the records of a work unit's windows, in their order.
 
     Raises:
         NumericalError: A logit is NaN or infinite; names the window and the shard.
     """
     parts = [np.empty(0, ENTITY_RECORD)]
-    for batch in window_batches(model, tokenizer, windows, settings.per_device_eval_batch_size):
+    for batch in window_batches(model, tokenizer, work.rows, settings.per_device_eval_batch_size):
         parts.append(
             extract_entities(
                 batch.output.logits.float().cpu().numpy(),
-                tagged_windows(batch.windows, [first_window + row for row in batch.rows]),
+                tagged_windows(batch.windows, [work.unit.start + row for row in batch.rows]),
                 first_token=batch.first_token,
                 n_best_size=settings.n_best_size,
                 max_answer_length=settings.max_answer_length,
                 constrained=settings.decoding_strategy == "constrained",
-                shard=shard,
+                shard=work.shard,
             )
         )
-        advance(len(batch.rows))
+        work.advance(len(batch.rows))
     return best_first(np.concatenate(parts), "window_id")
 
 

@@ -1,6 +1,5 @@
 """Running a question answering model over windows and keeping records instead of logits."""
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,40 +8,37 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.evaluation.batches import window_batches
 from rankfold.evaluation.extract_on_device import extract_on_device
+from rankfold.evaluation.work import UnitWork
 from rankfold.nbest.extract import extract_records
 from rankfold.nbest.records import WINDOW_RECORD, Records
+from rankfold.recipe.schema import Evaluation
 
 
 def window_records(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    windows: Sequence[Mapping[str, Any]],
-    *,
-    first_window: int,
-    batch_size: int,
-    n_best_size: int,
-    shard: str,
-    advance: Callable[[int], None],
+    work: UnitWork,
+    settings: Evaluation,
 ) -> Records:
-    """Return the records of `windows`, in their order; `first_window` is the id of the first.
+    """Return the records of a work unit's windows, in their order.
 
     Raises:
         NumericalError: A logit is NaN or infinite; names the window and the shard.
     """
-    records: Records = np.zeros(len(windows), dtype=WINDOW_RECORD)
-    for batch in window_batches(model, tokenizer, windows, batch_size):
+    records: Records = np.zeros(len(work.rows), dtype=WINDOW_RECORD)
+    for batch in window_batches(model, tokenizer, work.rows, settings.per_device_eval_batch_size):
         records[batch.rows] = records_of_logits(
             batch.output.start_logits,
             batch.output.end_logits,
             lengths=batch.lengths,
             first_token=batch.first_token,
             cls_index=np.array([window["cls_index"] for window in batch.windows]),
-            window_ids=np.array(batch.rows) + first_window,
+            window_ids=np.array(batch.rows) + work.unit.start,
             example_indices=np.array([window["example"] for window in batch.windows]),
-            n_best_size=n_best_size,
-            shard=shard,
+            n_best_size=settings.n_best_size,
+            shard=work.shard,
         )
-        advance(len(batch.rows))
+        work.advance(len(batch.rows))
     return records
 
 

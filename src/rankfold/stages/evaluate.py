@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from rankfold.distributed import device
 from rankfold.errors import StoppedError
+from rankfold.evaluation.work import UnitWork
 from rankfold.lifeline import Lifeline
 from rankfold.modeling.load import load_model, load_tokenizer, load_trained
 from rankfold.modeling.sources import model_folder
@@ -60,15 +61,8 @@ def evaluate(
                 where=name,
                 remedy="The evaluation goes on with those.",
             )
-        payload = task.predict(
-            model,
-            tokenizer,
-            features,
-            unit,
-            recipe,
-            shard=f"shard {shard} ({variant})",
-            advance=done.add,
-        )
+        work = UnitWork.of(features, unit, shard=f"shard {shard} ({variant})", advance=done.add)
+        payload = task.predict(model, tokenizer, work, recipe)
         write_unit(run.shards(variant), unit, payload, fingerprint, _size(unit))
 
 

@@ -26,7 +26,7 @@ from rankfold.recipe.schema import Recipe
 from rankfold.report.write import write_report
 from rankfold.run_folder import VARIANTS, RunFolder
 from rankfold.stages.inputs import prepared_summary, recipe_and_task, run_fingerprint
-from rankfold.tasks.base import Merged, Row, Task
+from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
 from rankfold.training.trackers import track_results
 
 ROWS_AT_A_TIME = 8192
@@ -173,15 +173,14 @@ class Merging:
         examples = islice(stored, wanted.start, wanted.stop)
         example_of_row = features.column("example").to_numpy()
         for piece in example_ranges(example_of_row, wanted, max_rows=ROWS_AT_A_TIME):
-            yield self.task.merge(
-                list(reader.payloads(piece.units(reader.units))),
-                list(islice(examples, len(piece.examples))),
-                features.slice(piece.rows.start, len(piece.rows)),
-                self.settings,
-                self.labels,
+            recorded = RecordedExamples(
+                payloads=list(reader.payloads(piece.units(reader.units))),
+                examples=list(islice(examples, len(piece.examples))),
+                features=features.slice(piece.rows.start, len(piece.rows)),
                 first_example=piece.examples.start,
                 first_row=piece.rows.start,
             )
+            yield self.task.merge(recorded, self.settings, self.labels)
 
 
 def _rows(path: Path) -> Iterator[Row]:

@@ -15,13 +15,14 @@ from rankfold.data.lines import Line
 from rankfold.data.store import iterate_stored
 from rankfold.data.tables import TableRow, check_characters, column_value, is_absent
 from rankfold.errors import UserError
+from rankfold.evaluation.work import UnitWork
 from rankfold.modeling.load import load_tokenizer
 from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
 from rankfold.run_folder import RunFolder
 from rankfold.stages.evaluate import load_variant
 from rankfold.stages.inputs import prepared_summary, recipe_and_task
-from rankfold.tasks.base import Merged, Task
+from rankfold.tasks.base import Merged, RecordedExamples, Task
 
 INPUT = "input"
 """What stands where an evaluation would name its shard."""
@@ -159,15 +160,9 @@ class _Answering:
         end = self.first_row + len(rows)
         while end - self.stop >= least:
             unit = Unit(self.num_units, self.stop, min(self.stop + self.recipe.evaluation.unit_size, end))
-            self.payloads[unit] = self.task.predict(
-                self.model,
-                self.tokenizer,
-                _PlacedRows(rows, self.first_row),
-                unit,
-                self.recipe,
-                shard=INPUT,
-                advance=lambda _: None,
-            )
+            here = range(unit.start - self.first_row, unit.stop - self.first_row)
+            work = UnitWork(unit, rows.select(here).to_list(), shard=INPUT, advance=lambda _: None)
+            self.payloads[unit] = self.task.predict(self.model, self.tokenizer, work, self.recipe)
             self.stop, self.num_units = unit.stop, unit.index + 1
         owners = self.features.get("example", [])
         if self.stop == end:
@@ -183,15 +178,14 @@ class _Answering:
     def _answered(self, num_examples: int, rows: Any) -> Iterator[bytes]:
         answered = self.examples[:num_examples]
         stop = self.first_row + len(rows)
-        merged = self.task.merge(
-            [payload for unit, payload in self.payloads.items() if unit.start < stop],
-            answered,
-            rows,
-            self.recipe,
-            self.labels,
+        recorded = RecordedExamples(
+            payloads=[payload for unit, payload in self.payloads.items() if unit.start < stop],
+            examples=answered,
+            features=rows,
             first_example=self.first_example,
             first_row=self.first_row,
         )
+        merged = self.task.merge(recorded, self.recipe, self.labels)
         return _joined(answered, merged)
 
     def _forget(self, num_examples: int, num_rows: int) -> None:
@@ -202,20 +196,6 @@ class _Answering:
         self.payloads = {
             unit: payload for unit, payload in self.payloads.items() if unit.stop > self.first_row
         }
-
-
-@dataclass(frozen=True)
-class _PlacedRows:
-    """Rows of a stream, chosen by their places in the whole of it, as a task chooses those of a data set."""
-
-    rows: Dataset
-    first: int
-
-    def select(self, places: range) -> Dataset:
-        return self.rows.select(range(places.start - self.first, places.stop - self.first))
-
-    def __getitem__(self, places: slice) -> Any:
-        return self.rows[places.start - self.first : places.stop - self.first]
 
 
 def _joined(examples: Iterable[Example], merged: Merged) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -15,14 +15,13 @@ from rankfold.data.examples import Example
 from rankfold.data.features import Features
 from rankfold.data.rows import example_of_row
 from rankfold.data.text_pairs import encode_texts
+from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines, member_lines
-from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
 from rankfold.task_facts import TaskFacts
 
 if TYPE_CHECKING:
     # A task is imported to merge too, where nothing needs what takes seconds to import.
-    from datasets import Dataset
     from torch import Tensor
     from torch.nn import Module
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,6 +31,36 @@ Row = Mapping[str, Any]
 
 WITHOUT_RECORDS = frozenset({"baseline", "shards", "merge_shards"})
 """Fields of the recipe's `evaluation` that say what is evaluated where, and change no record."""
+
+
+@dataclass(frozen=True)
+class RecordedExamples(Generic[ExampleT]):
+    """A range of examples with what was recorded of them, as a task merges it.
+
+    Attributes:
+        payloads: The payload of every work unit that holds a row of these examples, in order. The outer
+            ones may also hold rows of other examples, which do not count here.
+        examples: The examples of the range.
+        features: Their rows of the evaluation features, without the others.
+        first_example: Place of the first example in the data set.
+        first_row: Place of the first row in the data set.
+    """
+
+    payloads: Sequence[bytes]
+    examples: Sequence[ExampleT]
+    features: pa.Table
+    first_example: int = 0
+    first_row: int = 0
+
+    @property
+    def places(self) -> range:
+        """Places of the examples in the data set."""
+        return range(self.first_example, self.first_example + len(self.examples))
+
+    @property
+    def rows(self) -> range:
+        """Places of their rows in the data set."""
+        return range(self.first_row, self.first_row + len(self.features))
 
 
 @dataclass(frozen=True)
@@ -180,44 +209,25 @@ class Task(ABC, Generic[ExampleT]):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        features: Dataset,
-        unit: Unit,
+        work: UnitWork,
         recipe: Recipe,
-        *,
-        shard: str,
-        advance: Callable[[int], None],
     ) -> bytes:
         """Run the model over one work unit's rows and return its records.
 
-        The result depends on the unit alone, never on the shard or on other units; `advance` is told
-        the number of rows done after each batch.
+        The result depends on the unit alone, never on the shard or on other units.
 
         Raises:
-            NumericalError: The model gave NaN or infinity; names the window or text and `shard`.
+            NumericalError: The model gave NaN or infinity; names the window or text and the shard.
         """
 
     @abstractmethod
     def merge(
         self,
-        payloads: Sequence[bytes],
-        examples: Sequence[ExampleT],
-        features: pa.Table,
+        recorded: RecordedExamples[ExampleT],
         recipe: Recipe,
         labels: Sequence[str],
-        *,
-        first_example: int,
-        first_row: int,
     ) -> Merged:
-        """Fold the records of a range of examples into their predictions.
-
-        Args:
-            payloads: The payload of every work unit that holds a row of these examples, in order. The
-                outer ones may also hold rows of other examples, which do not count here.
-            examples: The examples of the range.
-            features: Their rows of the evaluation features, without the others.
-            first_example: Place of the first example in the data set.
-            first_row: Place of the first row in the data set.
-        """
+        """Fold the records of a range of examples into their predictions."""
 
     @abstractmethod
     def metrics(self, details: Iterable[Row], recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:

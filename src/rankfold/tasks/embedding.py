@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,16 +13,15 @@ from rankfold.data.examples import TextPairExample
 from rankfold.data.features import Features
 from rankfold.data.text_pairs import encode_texts
 from rankfold.errors import DataError, NumericalError
+from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines, member_lines
 from rankfold.metrics.embeddings import VECTOR, EmbeddedPair, embedding_metrics_of, texts_of
 from rankfold.nbest.tables import table_to_bytes, tables_from_bytes
-from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
 from rankfold.task_facts import BUILT_IN
-from rankfold.tasks.base import Merged, Row, Task
+from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from torch import Tensor
     from torch.nn import Module
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -174,19 +173,15 @@ class Embedding(Task[TextPairExample]):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        features: Dataset,
-        unit: Unit,
+        work: UnitWork,
         recipe: Recipe,
-        *,
-        shard: str,
-        advance: Callable[[int], None],
     ) -> bytes:
         import torch
 
         from rankfold.evaluation.batches import model_inputs, window_batches
         from rankfold.modeling.embeddings import pooling_weights, text_vectors
 
-        texts = features.select(range(unit.start, unit.stop)).to_list()
+        texts = work.rows
         vectors: list[bytes] = [b""] * len(texts)
         for batch in window_batches(model, tokenizer, texts, recipe.evaluation.per_device_eval_batch_size):
             mask = model_inputs(batch.windows, tokenizer)["attention_mask"].to(model.device)
@@ -197,27 +192,24 @@ class Embedding(Task[TextPairExample]):
                 if not np.isfinite(vector).all():
                     raise NumericalError(
                         "the model gave NaN or infinity",
-                        where=f"text {unit.start + row}, {shard}",
+                        where=f"text {work.unit.start + row}, {work.shard}",
                         remedy="Check the weights; use bfloat16 or float32 rather than float16.",
                     )
                 vectors[row] = vector.astype(VECTOR).tobytes()
-            advance(len(batch.rows))
-        return table_to_bytes({"vector": vectors}, _RECORDS, first_row=unit.start)
+            work.advance(len(batch.rows))
+        return table_to_bytes({"vector": vectors}, _RECORDS, first_row=work.unit.start)
 
     def merge(
         self,
-        payloads: Sequence[bytes],
-        examples: Sequence[TextPairExample],
-        features: pa.Table,
+        recorded: RecordedExamples[TextPairExample],
         recipe: Recipe,
         labels: Sequence[str],
-        *,
-        first_example: int,
-        first_row: int,
     ) -> Merged:
-        records = tables_from_bytes(payloads, range(first_row, first_row + len(features)))
+        records = tables_from_bytes(recorded.payloads, recorded.rows)
         vectors = iter(records.column("vector").to_pylist())
-        found = [EmbeddedPair(example, [next(vectors) for _ in texts_of(example)]) for example in examples]
+        found = [
+            EmbeddedPair(example, [next(vectors) for _ in texts_of(example)]) for example in recorded.examples
+        ]
         return Merged(
             predictions=member_lines((one.example.id, one.prediction) for one in found),
             nbest=json_lines(one.nbest for one in found),

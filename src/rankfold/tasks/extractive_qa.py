@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 from rankfold.data.examples import QuestionExample
 from rankfold.data.features import Features
 from rankfold.data.windows import Window, answer_positions, make_windows
+from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines
 from rankfold.metrics.question_answering import answer_metrics_of
 from rankfold.metrics.squad import squad_scores
@@ -20,14 +21,12 @@ from rankfold.nbest.lines import nbest_lines, prediction_lines
 from rankfold.nbest.merge import MergeState
 from rankfold.nbest.predictions import Predictions, predictions
 from rankfold.nbest.records import records_from_bytes, records_to_bytes
-from rankfold.nbest.units import Unit
 from rankfold.nbest.windows import WindowTable
 from rankfold.recipe.schema import Recipe
 from rankfold.task_facts import BUILT_IN
-from rankfold.tasks.base import Merged, Row, Task
+from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -113,46 +112,27 @@ class ExtractiveQA(Task[QuestionExample]):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        features: Dataset,
-        unit: Unit,
+        work: UnitWork,
         recipe: Recipe,
-        *,
-        shard: str,
-        advance: Callable[[int], None],
     ) -> bytes:
         from rankfold.evaluation.span_records import window_records
 
-        records = window_records(
-            model,
-            tokenizer,
-            features.select(range(unit.start, unit.stop)).to_list(),
-            first_window=unit.start,
-            batch_size=recipe.evaluation.per_device_eval_batch_size,
-            n_best_size=recipe.evaluation.n_best_size,
-            shard=shard,
-            advance=advance,
-        )
+        records = window_records(model, tokenizer, work, recipe.evaluation)
         return records_to_bytes(records)
 
     def merge(
         self,
-        payloads: Sequence[bytes],
-        examples: Sequence[QuestionExample],
-        features: pa.Table,
+        recorded: RecordedExamples[QuestionExample],
         recipe: Recipe,
         labels: Sequence[str],
-        *,
-        first_example: int,
-        first_row: int,
     ) -> Merged:
         evaluation = recipe.evaluation
         version_2 = bool(evaluation.version_2_with_negative)
-        state = MergeState.of([records_from_bytes(payload, where="a work unit") for payload in payloads])
-        place = range(first_example, first_example + len(examples))
+        records = [records_from_bytes(payload, where="a work unit") for payload in recorded.payloads]
         ranking = rank_candidates(
-            state.of_examples(place),
-            _window_table(features, first_row),
-            examples=place,
+            MergeState.of(records).of_examples(recorded.places),
+            _window_table(recorded.features, recorded.first_row),
+            examples=recorded.places,
             n_best_size=evaluation.n_best_size,
             max_answer_length=evaluation.max_answer_length,
         )
@@ -161,11 +141,11 @@ class ExtractiveQA(Task[QuestionExample]):
             version_2_with_negative=version_2,
             null_score_diff_threshold=evaluation.null_score_diff_threshold,
         )
-        predicted = predictions(answers, examples)
+        predicted = predictions(answers, recorded.examples)
         return Merged(
-            predictions=prediction_lines(predicted.texts, examples),
-            nbest=nbest_lines(answers, examples),
-            details=json_lines(_details(predicted, examples, version_2)),
+            predictions=prediction_lines(predicted.texts, recorded.examples),
+            nbest=nbest_lines(answers, recorded.examples),
+            details=json_lines(_details(predicted, recorded.examples, version_2)),
         )
 
     def metrics(self, details: Iterable[Row], recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:

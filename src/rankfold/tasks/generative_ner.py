@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from rankfold.data.causal import collate_causal
 from rankfold.data.chat import chat_ids, prompt_ids, stop_ids
@@ -18,15 +16,15 @@ from rankfold.entities.prompt import answer_text, messages, wording
 from rankfold.entities.rows import details_row, entity_rows, nbest_row
 from rankfold.errors import NumericalError
 from rankfold.evaluation.sequences import sequences_by_example, sequences_to_bytes
+from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines, member_lines
 from rankfold.metrics.entities import count_entities, entity_metrics_of, example_f1
 from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
 from rankfold.task_facts import BUILT_IN
-from rankfold.tasks.base import Merged, Row, Task
+from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from rankfold.evaluation.generation import GeneratedSequence
@@ -95,12 +93,8 @@ class GenerativeNER(Task[EntityExample]):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        features: Dataset,
-        unit: Unit,
+        work: UnitWork,
         recipe: Recipe,
-        *,
-        shard: str,
-        advance: Callable[[int], None],
     ) -> bytes:
         from rankfold.evaluation.generation import generate
 
@@ -108,36 +102,31 @@ class GenerativeNER(Task[EntityExample]):
         for batch in generate(
             model,
             tokenizer,
-            features.select(range(unit.start, unit.stop))["input_ids"],
+            [row["input_ids"] for row in work.rows],
             recipe.evaluation,
             stop_ids=stop_ids(tokenizer),
-            seed=recipe.seed + unit.index,
+            seed=recipe.seed + work.unit.index,
         ):
-            _check_finite(batch, unit, shard)
+            _check_finite(batch, work.unit, work.shard)
             sequences += batch
-            advance(len({sequence.prompt for sequence in batch}))
-        return sequences_to_bytes(sequences, first_example=unit.start)
+            work.advance(len({sequence.prompt for sequence in batch}))
+        return sequences_to_bytes(sequences, first_example=work.unit.start)
 
     def merge(
         self,
-        payloads: Sequence[bytes],
-        examples: Sequence[EntityExample],
-        features: pa.Table,
+        recorded: RecordedExamples[EntityExample],
         recipe: Recipe,
         labels: Sequence[str],
-        *,
-        first_example: int,
-        first_row: int,
     ) -> Merged:
         mode: Mode = "samples" if recipe.evaluation.do_sample else "beams"
-        sequences, words = sequences_by_example(payloads), wording(recipe.prompt)
+        sequences, words = sequences_by_example(recorded.payloads), wording(recipe.prompt)
         read = [
             (
                 example,
                 index,
                 read_sequences(sequences[index], example.text, mode=mode, words=words, labels=labels),
             )
-            for index, example in enumerate(examples, start=first_example)
+            for index, example in enumerate(recorded.examples, start=recorded.first_example)
         ]
         n_best_size = recipe.evaluation.n_best_size
         return Merged(

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from rankfold.data.examples import DocumentExample
+from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines, member_lines
 from rankfold.metrics.language_modelling import TextLoss, language_modelling_metrics_of, perplexity
 from rankfold.nbest.tables import table_to_bytes, tables_from_bytes
-from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Merged, Row, Task
+from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _SCHEMA = pa.schema([("loss", pa.float64()), ("num_tokens", pa.uint32()), ("num_correct", pa.uint32())])
@@ -46,16 +45,12 @@ class LanguageModelling(Task[DocumentExample]):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        features: Dataset,
-        unit: Unit,
+        work: UnitWork,
         recipe: Recipe,
-        *,
-        shard: str,
-        advance: Callable[[int], None],
     ) -> bytes:
         from rankfold.evaluation.token_losses import token_losses
 
-        rows = features.select(range(unit.start, unit.stop)).to_list()
+        rows = work.rows
         columns: dict[str, list[Any]] = {name: [0] * len(rows) for name in _SCHEMA.names}
         # Longest first, so that rows of one batch need little padding.
         order = sorted(range(len(rows)), key=lambda row: -len(rows[row]["input_ids"]))
@@ -65,26 +60,21 @@ class LanguageModelling(Task[DocumentExample]):
             inputs = self.scored_batch([rows[place] for place in places], tokenizer)
             labels = inputs.pop("labels")
             found = token_losses(model, inputs, labels, self.facts.model_kind)
-            found.check_finite([f"window {unit.start + place}" for place in places], shard)
+            found.check_finite([f"window {work.unit.start + place}" for place in places], work.shard)
             for name in columns:
                 for place, value in zip(places, getattr(found, name).tolist(), strict=True):
                     columns[name][place] = value
-            advance(len(places))
-        return table_to_bytes(columns, _SCHEMA, first_row=unit.start)
+            work.advance(len(places))
+        return table_to_bytes(columns, _SCHEMA, first_row=work.unit.start)
 
     def merge(
         self,
-        payloads: Sequence[bytes],
-        examples: Sequence[DocumentExample],
-        features: pa.Table,
+        recorded: RecordedExamples[DocumentExample],
         recipe: Recipe,
         labels: Sequence[str],
-        *,
-        first_example: int,
-        first_row: int,
     ) -> Merged:
-        losses = self._losses(payloads, examples, features, first_example, first_row)
-        pairs = list(zip(examples, losses, strict=True))
+        losses = self._losses(recorded)
+        pairs = list(zip(recorded.examples, losses, strict=True))
         return Merged(
             predictions=member_lines((example.id, _perplexity(loss)) for example, loss in pairs),
             nbest=json_lines({"id": example.id, **_sums(loss)} for example, loss in pairs),
@@ -96,22 +86,15 @@ class LanguageModelling(Task[DocumentExample]):
             details, resamples=recipe.evaluation.num_bootstrap_resamples, seed=recipe.seed
         )
 
-    def _losses(
-        self,
-        payloads: Sequence[bytes],
-        examples: Sequence[DocumentExample],
-        features: pa.Table,
-        first_example: int,
-        first_row: int,
-    ) -> list[TextLoss]:
+    def _losses(self, recorded: RecordedExamples[DocumentExample]) -> list[TextLoss]:
         """The sums of each document's rows, added in the order of the rows."""
-        sums = [[0.0, 0, 0] for _ in examples]
-        if len(features):
-            records = tables_from_bytes(payloads, range(first_row, first_row + len(features)))
+        sums = [[0.0, 0, 0] for _ in recorded.examples]
+        if recorded.rows:
+            records = tables_from_bytes(recorded.payloads, recorded.rows)
             columns = [records.column(name).to_pylist() for name in _SCHEMA.names]
-            owners = features.column("example").to_pylist()
+            owners = recorded.features.column("example").to_pylist()
             for owner, *values in zip(owners, *columns, strict=True):
-                of_document = sums[owner - first_example]
+                of_document = sums[owner - recorded.first_example]
                 for place, value in enumerate(values):
                     of_document[place] += value
         return [
@@ -121,7 +104,7 @@ class LanguageModelling(Task[DocumentExample]):
                 int(num_correct),
                 len(example.text.encode()) if self.scores_all else None,
             )
-            for example, (loss, num_tokens, num_correct) in zip(examples, sums, strict=True)
+            for example, (loss, num_tokens, num_correct) in zip(recorded.examples, sums, strict=True)
         ]
 
 

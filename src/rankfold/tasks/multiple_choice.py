@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise, takewhile
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
@@ -16,17 +16,16 @@ from rankfold.data.jsonl import shorten
 from rankfold.data.tables import is_absent
 from rankfold.data.text_pairs import encode_texts
 from rankfold.errors import DataError
+from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines, member_lines
 from rankfold.metrics.classification import choice_metrics_of
 from rankfold.nbest.choices import Ranked, rank_one_of
 from rankfold.nbest.tables import table_to_bytes, tables_from_bytes
-from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
 from rankfold.task_facts import BUILT_IN
-from rankfold.tasks.base import Merged, Row, Task
+from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from torch import Tensor
     from torch.nn import Module
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -141,41 +140,24 @@ class MultipleChoice(Task[ChoiceExample]):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        features: Dataset,
-        unit: Unit,
+        work: UnitWork,
         recipe: Recipe,
-        *,
-        shard: str,
-        advance: Callable[[int], None],
     ) -> bytes:
         from rankfold.evaluation.class_logits import OneChoiceEach, class_logits
 
-        logits = class_logits(
-            OneChoiceEach(model),
-            tokenizer,
-            features.select(range(unit.start, unit.stop)).to_list(),
-            batch_size=recipe.evaluation.per_device_eval_batch_size,
-            first_row=unit.start,
-            shard=shard,
-            advance=advance,
-        )
-        return table_to_bytes({"logit": list(logits[:, 0])}, SCHEMA, first_row=unit.start)
+        logits = class_logits(OneChoiceEach(model), tokenizer, work, recipe.evaluation)
+        return table_to_bytes({"logit": list(logits[:, 0])}, SCHEMA, first_row=work.unit.start)
 
     def merge(
         self,
-        payloads: Sequence[bytes],
-        examples: Sequence[ChoiceExample],
-        features: pa.Table,
+        recorded: RecordedExamples[ChoiceExample],
         recipe: Recipe,
         labels: Sequence[str],
-        *,
-        first_example: int,
-        first_row: int,
     ) -> Merged:
-        rows = tables_from_bytes(payloads, range(first_row, first_row + len(features)))
-        ends = list(accumulate(len(example.choices) for example in examples))
+        rows = tables_from_bytes(recorded.payloads, recorded.rows)
+        ends = list(accumulate(len(example.choices) for example in recorded.examples))
         logits = np.split(rows.column("logit").to_numpy(), ends[:-1])
-        found = [(example, rank_one_of(own)) for example, own in zip(examples, logits, strict=True)]
+        found = [(example, rank_one_of(own)) for example, own in zip(recorded.examples, logits, strict=True)]
         size = recipe.evaluation.n_best_size
         return Merged(
             predictions=member_lines((example.id, _nbest(example, ranked)[0]) for example, ranked in found),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,17 +14,16 @@ from rankfold.data.features import Features
 from rankfold.data.tables import is_absent
 from rankfold.data.text_pairs import encode_texts
 from rankfold.errors import DataError
+from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines, member_lines
 from rankfold.metrics.classification import classification_metrics_of, count_multi_label
 from rankfold.nbest.choices import Ranked, rank_any_of, rank_one_of
 from rankfold.nbest.tables import table_to_bytes, tables_from_bytes
-from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
 from rankfold.task_facts import BUILT_IN
-from rankfold.tasks.base import Merged, Row, Task
+from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SCHEMA = pa.schema([("logits", pa.list_(pa.float32()))])
@@ -112,43 +111,26 @@ class TextClassification(Task[TextExample]):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        features: Dataset,
-        unit: Unit,
+        work: UnitWork,
         recipe: Recipe,
-        *,
-        shard: str,
-        advance: Callable[[int], None],
     ) -> bytes:
         from rankfold.evaluation.class_logits import class_logits
 
-        logits = class_logits(
-            model,
-            tokenizer,
-            features.select(range(unit.start, unit.stop)).to_list(),
-            batch_size=recipe.evaluation.per_device_eval_batch_size,
-            first_row=unit.start,
-            shard=shard,
-            advance=advance,
-        )
-        return table_to_bytes({"logits": list(logits)}, SCHEMA, first_row=unit.start)
+        logits = class_logits(model, tokenizer, work, recipe.evaluation)
+        return table_to_bytes({"logits": list(logits)}, SCHEMA, first_row=work.unit.start)
 
     def merge(
         self,
-        payloads: Sequence[bytes],
-        examples: Sequence[TextExample],
-        features: pa.Table,
+        recorded: RecordedExamples[TextExample],
         recipe: Recipe,
         labels: Sequence[str],
-        *,
-        first_example: int,
-        first_row: int,
     ) -> Merged:
-        rows = tables_from_bytes(payloads, range(first_row, first_row + len(features)))
+        rows = tables_from_bytes(recorded.payloads, recorded.rows)
         rank = rank_any_of if recipe.data.multi_label else rank_one_of
         logits = rows.column("logits").combine_chunks().flatten().to_numpy().reshape(len(rows), -1)
         found = [
             (example, rank(row), _gold(example, recipe))
-            for example, row in zip(examples, logits, strict=True)
+            for example, row in zip(recorded.examples, logits, strict=True)
         ]
         size = recipe.evaluation.n_best_size
         return Merged(

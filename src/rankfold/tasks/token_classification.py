@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from rankfold.data.collate import IGNORED_LABEL, pad
 from rankfold.data.examples import EntityExample
@@ -17,16 +15,15 @@ from rankfold.data.text_windows import TextWindow, WindowedText, window_texts
 from rankfold.entities.rows import details_row, entity_rows, nbest_row
 from rankfold.entities.tagged import TaggedEntities, entities_of_examples
 from rankfold.errors import DataError
+from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines, member_lines
 from rankfold.metrics.entities import count_entities, entity_metrics_of, example_f1
 from rankfold.nbest.entity_records import entity_records_from_bytes, entity_records_to_bytes
-from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
 from rankfold.task_facts import BUILT_IN
-from rankfold.tasks.base import Merged, Row, Task
+from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -116,47 +113,29 @@ class TokenClassification(Task[EntityExample]):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        features: Dataset,
-        unit: Unit,
+        work: UnitWork,
         recipe: Recipe,
-        *,
-        shard: str,
-        advance: Callable[[int], None],
     ) -> bytes:
         from rankfold.evaluation.entity_records import entity_records
 
-        windows = features.select(range(unit.start, unit.stop)).to_list()
-        records = entity_records(
-            model,
-            tokenizer,
-            windows,
-            recipe.evaluation,
-            first_window=unit.start,
-            shard=shard,
-            advance=advance,
-        )
+        records = entity_records(model, tokenizer, work, recipe.evaluation)
         return entity_records_to_bytes(records)
 
     def merge(
         self,
-        payloads: Sequence[bytes],
-        examples: Sequence[EntityExample],
-        features: pa.Table,
+        recorded: RecordedExamples[EntityExample],
         recipe: Recipe,
         labels: Sequence[str],
-        *,
-        first_example: int,
-        first_row: int,
     ) -> Merged:
         found = entities_of_examples(
-            entity_records_from_bytes(payloads),
-            features.column("example").to_numpy(),
+            entity_records_from_bytes(recorded.payloads),
+            recorded.features.column("example").to_numpy(),
             labels,
-            first_window=first_row,
-            examples=range(first_example, first_example + len(examples)),
+            first_window=recorded.first_row,
+            examples=recorded.places,
             n_best_size=recipe.evaluation.n_best_size,
         )
-        pairs = list(zip(examples, found, strict=True))
+        pairs = list(zip(recorded.examples, found, strict=True))
         return Merged(
             predictions=member_lines(
                 (example.id, entity_rows(example.text, one.predicted)) for example, one in pairs

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
 from rankfold.data.examples import Example
 from rankfold.errors import NumericalError
+from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines, member_lines
 from rankfold.metrics.counts import ratio
 from rankfold.metrics.language_modelling import TextLoss, language_modelling_metrics
@@ -18,10 +19,9 @@ from rankfold.metrics.written_text import ROUGE, example_scores, written_text_me
 from rankfold.nbest.tables import table_to_bytes, tables_from_bytes
 from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Merged, Row, Task
+from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from rankfold.evaluation.generation import GeneratedSequence
@@ -84,45 +84,40 @@ class Writing(Task[ExampleT]):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        features: Dataset,
-        unit: Unit,
+        work: UnitWork,
         recipe: Recipe,
-        *,
-        shard: str,
-        advance: Callable[[int], None],
     ) -> bytes:
         from rankfold.evaluation.generation import generate
 
-        rows = features.select(range(unit.start, unit.stop)).to_list()
+        rows = work.rows
         sequences: list[list[Row]] = [[] for _ in rows]
-        references = self._references(model, tokenizer, rows, unit, recipe, shard)
+        references = self._references(model, tokenizer, work, recipe)
         for batch in generate(
             model,
             tokenizer,
             [row["input_ids"] for row in rows],
             recipe.evaluation,
             stop_ids=self.stop_ids(tokenizer),
-            seed=recipe.seed + unit.index,
+            seed=recipe.seed + work.unit.index,
         ):
-            _check_finite(batch, unit, shard)
+            _check_finite(batch, work.unit, work.shard)
             for sequence in sorted(batch, key=lambda one: one.index):
                 sequences[sequence.prompt].append({name: getattr(sequence, name) for name in _SEQUENCE})
-            advance(len({sequence.prompt for sequence in batch}))
+            work.advance(len({sequence.prompt for sequence in batch}))
         columns: dict[str, Sequence[Any]] = {"reference": references, "sequences": sequences}
-        return table_to_bytes(columns, _SCHEMA, first_row=unit.start)
+        return table_to_bytes(columns, _SCHEMA, first_row=work.unit.start)
 
     def _references(
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        rows: Sequence[Row],
-        unit: Unit,
+        work: UnitWork,
         recipe: Recipe,
-        shard: str,
     ) -> list[Row | None]:
         """What the model says of each row's reference; None where a row has none."""
         from rankfold.evaluation.token_losses import token_losses
 
+        rows = work.rows
         found: list[Row | None] = [None] * len(rows)
         scored = [place for place, row in enumerate(rows) if row[REFERENCE]]
         # Longest first, so that rows of one batch need little padding.
@@ -132,7 +127,8 @@ class Writing(Task[ExampleT]):
             places = order[start : start + size]
             inputs = self.scored_batch([rows[place] for place in places], tokenizer)
             losses = token_losses(model, inputs, inputs.pop("labels"), self.facts.model_kind)
-            losses.check_finite([f"the reference of text {unit.start + place}" for place in places], shard)
+            names = [f"the reference of text {work.unit.start + place}" for place in places]
+            losses.check_finite(names, work.shard)
             columns = [getattr(losses, name).tolist() for name in _LOSS]
             for place, *values in zip(places, *columns, strict=True):
                 found[place] = dict(zip(_LOSS, values, strict=True))
@@ -140,17 +136,12 @@ class Writing(Task[ExampleT]):
 
     def merge(
         self,
-        payloads: Sequence[bytes],
-        examples: Sequence[ExampleT],
-        features: pa.Table,
+        recorded: RecordedExamples[ExampleT],
         recipe: Recipe,
         labels: Sequence[str],
-        *,
-        first_example: int,
-        first_row: int,
     ) -> Merged:
-        records = tables_from_bytes(payloads, range(first_row, first_row + len(features))).to_pylist()
-        pairs = list(zip(examples, records, strict=True))
+        records = tables_from_bytes(recorded.payloads, recorded.rows).to_pylist()
+        pairs = list(zip(recorded.examples, records, strict=True))
         n_best_size = recipe.evaluation.n_best_size
         mode = "samples" if recipe.evaluation.do_sample else "beams"
         return Merged(

@@ -15,11 +15,12 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from rankfold.data.examples import Example
 from rankfold.distributed import all_gather_bytes
 from rankfold.errors import NumericalError
+from rankfold.evaluation.work import UnitWork
 from rankfold.lifeline import Lifeline
 from rankfold.nbest.units import Unit, plan_units, units_of_shard
 from rankfold.ranks import ranks
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Task
+from rankfold.tasks.base import RecordedExamples, Task
 
 
 @dataclass(frozen=True)
@@ -74,29 +75,20 @@ class Validation:
         return [gathered[unit.index % here.world_size][unit.index // here.world_size] for unit in units]
 
     def _predict(self, model: PreTrainedModel, unit: Unit, lifeline: Lifeline) -> bytes:
-        return self.task.predict(
-            model,
-            self.tokenizer,
+        work = UnitWork.of(
             self.set.features,
             unit,
-            self.recipe,
             shard=f"rank {ranks().rank} (validation)",
             advance=lambda rows: lifeline.beat(),
         )
+        return self.task.predict(model, self.tokenizer, work, self.recipe)
 
     def _scores(self, payloads: Sequence[bytes]) -> dict[str, float]:
         # Intervals take time, and nothing is decided by them here.
         evaluation = self.recipe.evaluation.model_copy(update={"num_bootstrap_resamples": 0})
         recipe = self.recipe.model_copy(update={"evaluation": evaluation})
-        merged = self.task.merge(
-            payloads,
-            self.set.examples,
-            self.set.features.data.table,
-            recipe,
-            self.labels,
-            first_example=0,
-            first_row=0,
-        )
+        recorded = RecordedExamples(payloads, self.set.examples, self.set.features.data.table)
+        merged = self.task.merge(recorded, recipe, self.labels)
         details = map(json.loads, merged.details.splitlines())
         metrics = self.task.metrics(details, recipe, self.labels)
         return {name: value for name, value in metrics.items() if _is_number(value)}

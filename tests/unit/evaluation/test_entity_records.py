@@ -12,7 +12,9 @@ from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBas
 from rankfold.data.examples import EntityExample
 from rankfold.errors import NumericalError
 from rankfold.evaluation.entity_records import entity_records
+from rankfold.evaluation.work import UnitWork
 from rankfold.nbest.entity_records import CANDIDATE, PREDICTED, EntityRecords
+from rankfold.nbest.units import Unit
 from rankfold.tasks.token_classification import TokenClassification
 
 NUM_WINDOWS = 9
@@ -55,15 +57,10 @@ def records_of(
     **evaluation: Any,
 ) -> EntityRecords:
     values = {"n_best_size": 5, "max_answer_length": 4, "per_device_eval_batch_size": batch_size}
-    return entity_records(
-        model,
-        tokenizer,
-        windows(tokenizer),
-        recipe("token_classification", evaluation=values | evaluation).evaluation,
-        first_window=100,
-        shard="shard 3 (base)",
-        advance=advance,
-    )
+    settings = recipe("token_classification", evaluation=values | evaluation).evaluation
+    unit = Unit(1, 100, 100 + NUM_WINDOWS)
+    work = UnitWork(unit, windows(tokenizer), shard="shard 3 (base)", advance=advance)
+    return entity_records(model, tokenizer, work, settings)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

@@ -15,7 +15,9 @@ from rankfold.errors import NumericalError
 from rankfold.evaluation import span_records
 from rankfold.evaluation.batches import model_inputs
 from rankfold.evaluation.span_records import window_records
+from rankfold.evaluation.work import UnitWork
 from rankfold.nbest.records import Records
+from rankfold.nbest.units import Unit
 
 NUM_WINDOWS = 9
 
@@ -57,16 +59,10 @@ def records_of(
     batch_size: int,
     advance: Callable[[int], None] = ignore,
 ) -> Records:
-    return window_records(
-        model,
-        tokenizer,
-        windows(tokenizer),
-        first_window=100,
-        batch_size=batch_size,
-        n_best_size=5,
-        shard="shard 3 (base)",
-        advance=advance,
-    )
+    unit = Unit(1, 100, 100 + NUM_WINDOWS)
+    work = UnitWork(unit, windows(tokenizer), shard="shard 3 (base)", advance=advance)
+    values = {"n_best_size": 5, "per_device_eval_batch_size": batch_size}
+    return window_records(model, tokenizer, work, recipe("extractive_qa", evaluation=values).evaluation)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

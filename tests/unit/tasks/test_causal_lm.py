@@ -6,9 +6,10 @@ from typing import Any
 import models
 import pytest
 import torch
-from documents import DOCUMENTS, details, evaluated, recipe_of, rows_of
+from documents import DOCUMENTS, details, recipe_of, rows_of
 from hypothesis import given
 from hypothesis import strategies as st
+from merged import evaluated
 
 from rankfold.data.collate import IGNORED_LABEL
 from rankfold.data.examples import DocumentExample
@@ -87,7 +88,7 @@ def directly(ids: list[int]) -> float:
 
 
 def test_scores_equal_a_direct_computation() -> None:
-    merged = evaluated(TASK, MODEL, TOKENIZER, RECIPE)
+    merged = evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE)
     rows = rows_of(TASK.evaluation_features(DOCUMENTS, TOKENIZER, RECIPE, ()))
     losses = [
         sum(directly(row["input_ids"]) for row in rows if row["example"] == example)
@@ -116,22 +117,25 @@ def test_accuracy_counts_the_tokens_that_greedy_decoding_would_write() -> None:
         ids = torch.tensor([row["input_ids"]])
         with torch.inference_mode():
             correct += int((model(ids).logits[0, :-1].argmax(dim=1) == ids[0, 1:]).sum())
-    found = sum(row["num_correct"] for row in details(evaluated(TASK, model, TOKENIZER, RECIPE)))
+    found = sum(row["num_correct"] for row in details(evaluated(TASK, model, TOKENIZER, DOCUMENTS, RECIPE)))
     assert found == correct > 0
 
 
 @pytest.mark.parametrize("num_shards", [2, 3])
 def test_neither_shards_nor_ranges_change_a_byte(num_shards: int) -> None:
-    expected = evaluated(TASK, MODEL, TOKENIZER, RECIPE)
-    assert evaluated(TASK, MODEL, TOKENIZER, RECIPE, num_shards=num_shards, each_alone=True) == expected
+    expected = evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE)
+    assert (
+        evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE, num_shards=num_shards, each_alone=True)
+        == expected
+    )
 
 
 def test_few_logits_at_a_time_give_the_same_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = [row["loss"] for row in details(evaluated(TASK, MODEL, TOKENIZER, RECIPE))]
+    expected = [row["loss"] for row in details(evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE))]
     monkeypatch.setattr("rankfold.evaluation.token_losses.LOGITS_AT_A_TIME", 1)
     passes: list[int] = []
     hook = MODEL.register_forward_hook(lambda module, inputs, output: passes.append(len(output.logits)))
-    found = [row["loss"] for row in details(evaluated(TASK, MODEL, TOKENIZER, RECIPE))]
+    found = [row["loss"] for row in details(evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE))]
     hook.remove()
     assert set(passes) == {1}
     assert found == pytest.approx(expected, rel=1e-6)
@@ -139,7 +143,7 @@ def test_few_logits_at_a_time_give_the_same_scores(monkeypatch: pytest.MonkeyPat
 
 def test_details_show_the_beginning_of_a_document_and_how_probable_it_is() -> None:
     long = DocumentExample("long", "Anna " * 200)
-    (row,) = details(evaluated(TASK, MODEL, TOKENIZER, RECIPE, documents=[long]))
+    (row,) = details(evaluated(TASK, MODEL, TOKENIZER, [long], RECIPE))
     assert (row["id"], row["score"]) == ("long", None)
     assert row["text"] == long.text[:500] + "…"
     perplexity = math.exp(row["loss"] / row["num_tokens"])
@@ -155,7 +159,7 @@ def test_a_loss_that_is_no_number_names_the_window_and_the_shard() -> None:
     with torch.no_grad():
         broken.get_input_embeddings().weight.fill_(float("nan"))
     with pytest.raises(NumericalError, match=r"shard 0: the loss of window \d is nan"):
-        evaluated(TASK, broken, TOKENIZER, RECIPE)
+        evaluated(TASK, broken, TOKENIZER, DOCUMENTS, RECIPE)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any
 import models
 import pytest
 import torch
-from documents import DOCUMENTS, details, evaluated, recipe_of, rows_of
+from documents import DOCUMENTS, details, recipe_of, rows_of
+from merged import evaluated
 from tiny_t5 import t5_model, t5_tokenizer
 
 from rankfold.data.collate import IGNORED_LABEL
@@ -94,7 +95,7 @@ def test_scores_equal_a_direct_computation() -> None:
     for row in evaluation_rows():
         losses[row["example"]] += directly(row)
         num_tokens += len(row["labels"])
-    found = details(evaluated(TASK, MODEL, TOKENIZER, RECIPE))
+    found = details(evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE))
     metrics = TASK.metrics(found, RECIPE, ())
     assert [row["loss"] for row in found] == pytest.approx(losses, rel=1e-5)
     assert metrics["perplexity"] == pytest.approx(math.exp(sum(losses) / num_tokens), rel=1e-5)
@@ -104,8 +105,11 @@ def test_scores_equal_a_direct_computation() -> None:
 
 @pytest.mark.parametrize("num_shards", [2, 3])
 def test_neither_shards_nor_ranges_change_a_byte(num_shards: int) -> None:
-    expected = evaluated(TASK, MODEL, TOKENIZER, RECIPE)
-    assert evaluated(TASK, MODEL, TOKENIZER, RECIPE, num_shards=num_shards, each_alone=True) == expected
+    expected = evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE)
+    assert (
+        evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE, num_shards=num_shards, each_alone=True)
+        == expected
+    )
 
 
 def test_texts_too_short_to_cut_something_out_are_left_out_and_counted() -> None:
@@ -120,7 +124,7 @@ def test_texts_too_short_to_cut_something_out_are_left_out_and_counted() -> None
 
 def test_a_document_without_a_row_has_no_perplexity() -> None:
     documents = [DOCUMENTS[0], DocumentExample("short", "A"), DOCUMENTS[1]]
-    merged = evaluated(TASK, MODEL, TOKENIZER, RECIPE, documents=documents)
+    merged = evaluated(TASK, MODEL, TOKENIZER, documents, RECIPE)
     first, short, last = details(merged)
     assert (short["num_tokens"], short["loss"], short["predicted"]) == (0, 0.0, "")
     assert merged.predictions.splitlines()[1] == b'"short": null'

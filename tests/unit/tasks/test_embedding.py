@@ -11,7 +11,8 @@ import pytest
 import torch
 from commands import read
 from datasets import Dataset
-from models import encoder_model, encoder_tokenizer, ignore, recipe
+from merged import evaluated, predicted
+from models import encoder_model, encoder_tokenizer, recipe
 from ranks import on_ranks
 from torch.nn.functional import cross_entropy, normalize
 from unit.tasks import embedding_ranks
@@ -19,7 +20,7 @@ from unit.tasks import embedding_ranks
 from rankfold.data.examples import TextPairExample
 from rankfold.errors import DataError, NumericalError
 from rankfold.modeling.embeddings import pooling_weights, text_vectors
-from rankfold.nbest.units import Unit, plan_units
+from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
 from rankfold.tasks.base import Merged
 from rankfold.tasks.embedding import Embedding
@@ -60,14 +61,7 @@ def merged(
     unit_size: int = 4,
     model: Any = MODEL,
 ) -> Merged:
-    using = using or settled()
-    features = Dataset.from_dict(TASK.evaluation_features(examples, TOKENIZER, using, ()).columns)
-    payloads = [
-        TASK.predict(model, TOKENIZER, features, unit, using, shard="shard 0", advance=ignore)
-        for unit in plan_units(len(features), unit_size)
-    ]
-    table = features.data.table
-    return TASK.merge(payloads, examples, table, using, (), first_example=0, first_row=0)
+    return evaluated(TASK, model, TOKENIZER, examples, using or settled(), unit_size=unit_size)
 
 
 def rows(lines: bytes) -> list[dict[str, Any]]:
@@ -190,22 +184,18 @@ def test_n_best_lists_hold_the_examples_own_texts_the_closest_first() -> None:
 
 @pytest.mark.parametrize("unit_size", [1, 3, 100])
 def test_ranges_of_examples_merge_to_the_same_bytes(unit_size: int) -> None:
-    examples, using = [*embedding_ranks.TEXTS, ALONE], settled()
-    features = Dataset.from_dict(TASK.evaluation_features(examples, TOKENIZER, using, ()).columns)
-    units = plan_units(len(features), unit_size)
-    payloads = {
-        unit: TASK.predict(MODEL, TOKENIZER, features, unit, using, shard="shard 1", advance=ignore)
-        for unit in reversed(units)
-    }
-    parts = []
-    for index, one in enumerate(examples):
-        mine = [row for row, owner in enumerate(features["example"]) if owner == index]
-        needed = [payloads[unit] for unit in units if unit.start <= mine[-1] and unit.stop > mine[0]]
-        table = features.data.table.slice(mine[0], len(mine))
-        parts.append(TASK.merge(needed, [one], table, using, (), first_example=index, first_row=mine[0]))
-    whole = merged(examples, unit_size=unit_size)
-    for name in ("predictions", "nbest", "details"):
-        assert b"".join(getattr(part, name) for part in parts) == getattr(whole, name)
+    examples = [*embedding_ranks.TEXTS, ALONE]
+    parts = evaluated(
+        TASK,
+        MODEL,
+        TOKENIZER,
+        examples,
+        settled(),
+        unit_size=unit_size,
+        num_shards=2,
+        each_alone=True,
+    )
+    assert parts == merged(examples, unit_size=unit_size)
 
 
 class Words:
@@ -246,15 +236,7 @@ def test_a_text_without_finite_numbers_is_named() -> None:
 
     features = Dataset.from_dict(TASK.evaluation_features([ANNA], TOKENIZER, settled(), ()).columns)
     with pytest.raises(NumericalError, match=r"text [12], shard 5"):
-        TASK.predict(
-            Broken(),
-            TOKENIZER,
-            features,
-            Unit(0, 1, 3),
-            settled(),
-            shard="shard 5",
-            advance=ignore,
-        )
+        predicted(TASK, Broken(), TOKENIZER, features, Unit(0, 1, 3), settled(), "shard 5")
 
 
 def test_long_texts_are_cut_and_counted() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from merged import Results, merge_all
-from models import encoder_tokenizer, ignore, recipe
+from merged import Results, merge_all, predicted
+from models import encoder_tokenizer, recipe
 from torch import Tensor
 
 from rankfold.data.examples import Answer, QuestionExample
@@ -57,7 +57,7 @@ def features_of(examples: list[QuestionExample]) -> Dataset:
 def units(examples: list[QuestionExample], unit_size: int) -> list[tuple[Unit, bytes]]:
     features, model = features_of(examples), FindsUlm()
     return [
-        (unit, TASK.predict(model, TOKENIZER, features, unit, settings(), shard="shard 0", advance=ignore))
+        (unit, predicted(TASK, model, TOKENIZER, features, unit, settings()))
         for unit in plan_units(len(features), unit_size)
     ]
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from merged import Results, merge_all
-from models import absolute_causal_model, causal_model, chat_tokenizer, ignore, recipe
+from merged import Results, merge_all, predicted
+from models import absolute_causal_model, causal_model, chat_tokenizer, recipe
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.data.chat import chat_ids
@@ -206,26 +206,26 @@ def test_neither_the_division_into_units_nor_their_order_changes_a_byte(unit_siz
     assert merged(parts) == merged(units(2))
 
 
-def predicted(unit: Unit, **evaluation: Any) -> dict[int, Any]:
+def sequences_of(unit: Unit, **evaluation: Any) -> dict[int, Any]:
     features = Dataset.from_dict(TASK.evaluation_features(EXAMPLES, TOKENIZER, settings(), LABELS).columns)
     of = settings(evaluation={"max_new_tokens": 4, **evaluation})
     model = causal_model(TOKENIZER)
-    payload = TASK.predict(model, TOKENIZER, features, unit, of, shard="shard 0", advance=ignore)
+    payload = predicted(TASK, model, TOKENIZER, features, unit, of)
     return dict(sequences_by_example([payload]))
 
 
 def test_a_unit_s_sequences_belong_to_its_own_examples() -> None:
-    found = predicted(Unit(1, 1, 3), num_beams=2, num_return_sequences=2)
+    found = sequences_of(Unit(1, 1, 3), num_beams=2, num_return_sequences=2)
     assert {example: len(sequences) for example, sequences in found.items()} == {1: 2, 2: 2}
 
 
 def test_samples_of_a_unit_depend_on_the_unit_alone_and_differ_between_units() -> None:
     search = {"do_sample": True, "num_return_sequences": 3}
     torch.manual_seed(1)
-    once = predicted(Unit(1, 1, 3), **search)
+    once = sequences_of(Unit(1, 1, 3), **search)
     torch.manual_seed(2)
-    assert predicted(Unit(1, 1, 3), **search) == once
-    assert predicted(Unit(2, 1, 3), **search) != once
+    assert sequences_of(Unit(1, 1, 3), **search) == once
+    assert sequences_of(Unit(2, 1, 3), **search) != once
 
 
 def test_a_model_that_diverged_names_the_text_and_the_shard() -> None:
@@ -234,5 +234,5 @@ def test_a_model_that_diverged_names_the_text_and_the_shard() -> None:
     torch.nn.init.constant_(model.model.norm.weight, float("nan"))
     unit, of = Unit(1, 2, 3), settings(evaluation={"max_new_tokens": 2})
     with pytest.raises(NumericalError, match="of text 2 is nan") as caught:
-        TASK.predict(model, TOKENIZER, features, unit, of, shard="shard 0 (base)", advance=ignore)
+        predicted(TASK, model, TOKENIZER, features, unit, of, "shard 0 (base)")
     assert caught.value.where == "shard 0 (base)"

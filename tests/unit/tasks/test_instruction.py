@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from merged import Results, merge_all
-from models import CHATML, causal_model, chat_tokenizer, ignore, recipe
+from merged import Results, merge_all, predicted
+from models import CHATML, causal_model, chat_tokenizer, recipe
 
 from rankfold.data.collate import IGNORED_LABEL
 from rankfold.data.examples import ChatExample, Message
@@ -142,8 +142,7 @@ def evaluated(unit_size: int, examples: list[ChatExample] | None = None, **evalu
     of = settings(evaluation={"max_new_tokens": 5, "per_device_eval_batch_size": unit_size, **evaluation})
     features = Dataset.from_dict(TASK.evaluation_features(examples, TOKENIZER, of, ()).columns)
     parts = [
-        TASK.predict(MODEL, TOKENIZER, features, unit, of, shard="shard 0", advance=ignore)
-        for unit in plan_units(len(examples), unit_size)
+        predicted(TASK, MODEL, TOKENIZER, features, unit, of) for unit in plan_units(len(examples), unit_size)
     ]
     random.Random(unit_size).shuffle(parts)
     return merge_all(TASK, parts, examples, features, of)
@@ -218,5 +217,5 @@ def test_a_model_that_diverged_names_the_text_and_the_shard() -> None:
     of = settings(evaluation={"max_new_tokens": 2})
     for unit, message in ((Unit(0, 0, 2), "reference of text 0 is nan"), (Unit(1, 2, 4), "of text 2 is nan")):
         with pytest.raises(NumericalError, match=message) as caught:
-            TASK.predict(model, TOKENIZER, features, unit, of, shard="shard 0 (base)", advance=ignore)
+            predicted(TASK, model, TOKENIZER, features, unit, of, "shard 0 (base)")
         assert caught.value.where == "shard 0 (base)"

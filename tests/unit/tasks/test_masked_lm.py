@@ -6,7 +6,8 @@ from typing import Any
 import models
 import pytest
 import torch
-from documents import DOCUMENTS, details, evaluated, recipe_of, rows_of
+from documents import DOCUMENTS, details, recipe_of, rows_of
+from merged import evaluated
 from transformers import BertConfig, BertForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from rankfold.data.collate import IGNORED_LABEL
@@ -101,7 +102,7 @@ def test_scores_equal_a_direct_computation() -> None:
             losses[row["example"]] -= float(logits[place].log_softmax(dim=0)[labels[place]])
             num_correct += int(logits[place].argmax() == labels[place])
             num_tokens += 1
-    found = details(evaluated(TASK, MODEL, TOKENIZER, RECIPE))
+    found = details(evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE))
     metrics = TASK.metrics(found, RECIPE, ())
     assert [row["loss"] for row in found] == pytest.approx(losses, rel=1e-5)
     assert metrics["perplexity"] == pytest.approx(math.exp(sum(losses) / num_tokens), rel=1e-5)
@@ -111,15 +112,18 @@ def test_scores_equal_a_direct_computation() -> None:
 
 @pytest.mark.parametrize("num_shards", [2, 3])
 def test_neither_shards_nor_ranges_change_a_byte(num_shards: int) -> None:
-    expected = evaluated(TASK, MODEL, TOKENIZER, RECIPE)
-    assert evaluated(TASK, MODEL, TOKENIZER, RECIPE, num_shards=num_shards, each_alone=True) == expected
+    expected = evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE)
+    assert (
+        evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE, num_shards=num_shards, each_alone=True)
+        == expected
+    )
 
 
 def test_a_text_without_tokens_is_not_learned_and_has_no_perplexity() -> None:
     documents = [DocumentExample("empty", ""), *DOCUMENTS]
     features = TASK.training_features(documents, TOKENIZER, RECIPE, ())
     assert features.dropped == {"no token to mask": 1}
-    empty, *others = details(evaluated(TASK, MODEL, TOKENIZER, RECIPE, documents=documents))
+    empty, *others = details(evaluated(TASK, MODEL, TOKENIZER, documents, RECIPE))
     assert (empty["num_tokens"], empty["loss"], empty["predicted"]) == (0, 0.0, "")
     assert all(row["num_tokens"] for row in others)
     nothing = TASK.training_features(documents[:1], TOKENIZER, RECIPE, ())

@@ -11,7 +11,8 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import encoder_tokenizer, ignore, recipe
+from merged import evaluated
+from models import encoder_tokenizer, recipe
 from torch import Tensor
 
 from rankfold.data.examples import ChoiceExample
@@ -19,7 +20,6 @@ from rankfold.data.features import Features
 from rankfold.data.readers import read_examples
 from rankfold.errors import DataError, NumericalError
 from rankfold.modeling.load import load_model
-from rankfold.nbest.units import plan_units, units_of_shard
 from rankfold.recipe.schema import Recipe, Source
 from rankfold.tasks.base import Merged
 from rankfold.tasks.multiple_choice import MultipleChoice
@@ -74,17 +74,14 @@ def evaluation_features(examples: list[ChoiceExample], using: Recipe | None = No
 def merged(
     examples: list[ChoiceExample], *, unit_size: int = 3, num_shards: int = 1, model: Any = None
 ) -> Merged:
-    """Predict shard by shard, the last one first, then merge all at once."""
-    features, using = evaluation_features(examples), settled()
-    units, payloads = plan_units(len(features), unit_size), {}
-    for shard in reversed(range(num_shards)):
-        for unit in units_of_shard(units, shard, num_shards):
-            payloads[unit] = TASK.predict(
-                model or LikesTheSea(), TOKENIZER, features, unit, using, shard="shard 0", advance=ignore
-            )
-    table = features.data.table
-    return TASK.merge(
-        [payloads[unit] for unit in units], examples, table, using, (), first_example=0, first_row=0
+    return evaluated(
+        TASK,
+        model or LikesTheSea(),
+        TOKENIZER,
+        examples,
+        settled(),
+        unit_size=unit_size,
+        num_shards=num_shards,
     )
 
 

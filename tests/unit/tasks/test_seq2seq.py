@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from merged import Results, merge_all
-from models import ignore, recipe
+from merged import Results, merge_all, predicted
+from models import recipe
 from tiny_t5 import t5_model, t5_tokenizer
 from torch import Tensor
 
@@ -127,8 +127,7 @@ def evaluated(unit_size: int, **evaluation: Any) -> Results:
     of = settings(evaluation={"max_new_tokens": 6, "per_device_eval_batch_size": unit_size, **evaluation})
     features = Dataset.from_dict(TASK.evaluation_features(EXAMPLES, TOKENIZER, of, ()).columns)
     parts = [
-        TASK.predict(MODEL, TOKENIZER, features, unit, of, shard="shard 0", advance=ignore)
-        for unit in plan_units(len(EXAMPLES), unit_size)
+        predicted(TASK, MODEL, TOKENIZER, features, unit, of) for unit in plan_units(len(EXAMPLES), unit_size)
     ]
     random.Random(unit_size).shuffle(parts)
     return merge_all(TASK, parts, EXAMPLES, features, of)

@@ -10,14 +10,15 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import encoder_tokenizer, ignore, recipe
+from merged import evaluated, predicted
+from models import encoder_tokenizer, recipe
 from torch import Tensor
 
 from rankfold.data.examples import TextExample
 from rankfold.errors import NumericalError
-from rankfold.nbest.units import plan_units, units_of_shard
+from rankfold.nbest.units import plan_units
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Merged
+from rankfold.tasks.base import Merged, RecordedExamples
 from rankfold.tasks.text_classification import TextClassification
 
 TASK = TextClassification()
@@ -87,23 +88,15 @@ def merged(
     model: Any = None,
     labels: tuple[str, ...] = LABELS,
 ) -> Merged:
-    """Predict shard by shard, the last one first, then merge all at once."""
-    using = using or settled()
-    features = Dataset.from_dict(TASK.evaluation_features(examples, TOKENIZER, using, labels).columns)
-    units, payloads = plan_units(len(features), unit_size), {}
-    for shard in reversed(range(num_shards)):
-        for unit in units_of_shard(units, shard, num_shards):
-            payloads[unit] = TASK.predict(
-                model or CountsWords(), TOKENIZER, features, unit, using, shard="shard 0", advance=ignore
-            )
-    return TASK.merge(
-        [payloads[unit] for unit in units],
+    return evaluated(
+        TASK,
+        model or CountsWords(),
+        TOKENIZER,
         examples,
-        features.data.table,
-        using,
+        using or settled(),
         labels,
-        first_example=0,
-        first_row=0,
+        unit_size=unit_size,
+        num_shards=num_shards,
     )
 
 
@@ -247,20 +240,22 @@ def test_results_do_not_depend_on_shards_or_units(
 def test_ranges_of_examples_come_to_the_lines_of_the_whole() -> None:
     features = Dataset.from_dict(TASK.evaluation_features(EXAMPLES, TOKENIZER, settled(), LABELS).columns)
     payloads = [
-        TASK.predict(CountsWords(), TOKENIZER, features, unit, settled(), shard="s", advance=ignore)
+        predicted(TASK, CountsWords(), TOKENIZER, features, unit, settled())
         for unit in plan_units(len(features), 2)
     ]
     table = features.data.table
     parts = [
         TASK.merge(
-            # The units that hold a row of the range, which also hold others.
-            payloads[start // 2 : (start + 2) // 2 + 1],
-            EXAMPLES[start : start + 2],
-            table.slice(start, 2),
+            RecordedExamples(
+                # The units that hold a row of the range, which also hold others.
+                payloads=payloads[start // 2 : (start + 2) // 2 + 1],
+                examples=EXAMPLES[start : start + 2],
+                features=table.slice(start, 2),
+                first_example=start,
+                first_row=start,
+            ),
             settled(),
             LABELS,
-            first_example=start,
-            first_row=start,
         )
         for start in (1, 3)
     ]

@@ -12,7 +12,9 @@ from rankfold.data.examples import TextExample
 from rankfold.data.features import Features
 from rankfold.errors import DataError
 from rankfold.evaluation.class_logits import class_logits
+from rankfold.evaluation.work import UnitWork
 from rankfold.modeling.load import load_model
+from rankfold.nbest.units import Unit
 from rankfold.tasks.text_classification import TextClassification
 
 TASK = TextClassification()
@@ -123,9 +125,8 @@ def test_a_decoder_scores_padded_rows_as_it_scores_them_alone(tmp_path: Path) ->
     rows = [{"input_ids": ids} for ids in columns["input_ids"]]
 
     def logits(chosen: list[dict[str, Any]]) -> torch.Tensor:
-        found = class_logits(
-            model, tokenizer, chosen, batch_size=2, first_row=0, shard="shard 0", advance=ignore
-        )
+        work = UnitWork(Unit(0, 0, len(chosen)), chosen, shard="shard 0", advance=ignore)
+        found = class_logits(model, tokenizer, work, settled().evaluation)
         return torch.from_numpy(found)
 
     together, alone = logits(rows), torch.cat([logits(rows[:1]), logits(rows[1:])])

@@ -10,14 +10,15 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import encoder_tokenizer, ignore, recipe
+from merged import evaluated, predicted
+from models import encoder_tokenizer, recipe
 from torch import Tensor
 
 from rankfold.data.examples import EntityExample, Span
 from rankfold.errors import ShardError
-from rankfold.nbest.units import Unit, plan_units, units_of_shard
+from rankfold.nbest.units import Unit, plan_units
 from rankfold.recipe.schema import Recipe
-from rankfold.tasks.base import Merged
+from rankfold.tasks.base import Merged, RecordedExamples
 from rankfold.tasks.token_classification import TokenClassification
 
 TASK = TokenClassification()
@@ -76,7 +77,7 @@ def features_of(examples: list[EntityExample], using: Recipe) -> Dataset:
 
 
 def payload(features: Dataset, unit: Unit, using: Recipe, model: Any) -> bytes:
-    return TASK.predict(model, TOKENIZER, features, unit, using, shard="shard 0", advance=ignore)
+    return predicted(TASK, model, TOKENIZER, features, unit, using)
 
 
 def merged(
@@ -85,21 +86,24 @@ def merged(
     *,
     unit_size: int = 4,
     num_shards: int = 1,
+    each_alone: bool = False,
     model: Any = None,
 ) -> Merged:
-    """Predict shard by shard, the last one first, then merge all at once."""
-    using = using or settled()
-    features, payloads = features_of(examples, using), {}
-    units = plan_units(len(features), unit_size)
-    for shard in reversed(range(num_shards)):
-        for unit in units_of_shard(units, shard, num_shards):
-            payloads[unit] = payload(features, unit, using, model or KnowsThreeWords())
-    return merge([payloads[unit] for unit in units], examples, features, using)
+    return evaluated(
+        TASK,
+        model or KnowsThreeWords(),
+        TOKENIZER,
+        examples,
+        using or settled(),
+        LABELS,
+        unit_size=unit_size,
+        num_shards=num_shards,
+        each_alone=each_alone,
+    )
 
 
 def merge(payloads: list[bytes], examples: list[EntityExample], features: Dataset, using: Recipe) -> Merged:
-    table = features.data.table
-    return TASK.merge(payloads, examples, table, using, LABELS, first_example=0, first_row=0)
+    return TASK.merge(RecordedExamples(payloads, examples, features.data.table), using, LABELS)
 
 
 def rows(lines: bytes) -> list[dict[str, Any]]:
@@ -163,31 +167,7 @@ def test_neither_units_nor_shards_nor_ranges_change_a_byte(
 ) -> None:
     expected = merged(EXAMPLES, model=model)
     assert merged(EXAMPLES, unit_size=unit_size, num_shards=num_shards, model=model) == expected
-    assert in_ranges(unit_size, model) == expected
-
-
-def in_ranges(unit_size: int, model: Any) -> Merged:
-    """Every example merged by itself, the lines joined."""
-    features, using = features_of(EXAMPLES, settled()), settled()
-    units = plan_units(len(features), unit_size)
-    parts = []
-    for index, one in enumerate(EXAMPLES):
-        mine = [row for row, owner in enumerate(features["example"]) if owner == index]
-        needed = [unit for unit in units if unit.start <= mine[-1] and unit.stop > mine[0]]
-        parts.append(
-            TASK.merge(
-                [payload(features, unit, using, model) for unit in needed],
-                [one],
-                features.data.table.slice(mine[0], len(mine)),
-                using,
-                LABELS,
-                first_example=index,
-                first_row=mine[0],
-            )
-        )
-    return Merged(
-        *(b"".join(getattr(part, name) for part in parts) for name in ("predictions", "nbest", "details"))
-    )
+    assert merged(EXAMPLES, unit_size=unit_size, each_alone=True, model=model) == expected
 
 
 WORDS = ["Anna", "Keller", "Ulm", "river", "Berlin,", "bridges", "北京", "Sonne.", "\n"]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from models import ignore, recipe, same_weights
+from merged import predicted
+from models import recipe, same_weights
 from peft import PeftModel
 from transformers import PreTrainedModel
 from unit.training.test_fine_tune import QUESTIONS, TEXTS
@@ -115,7 +116,7 @@ def records(model: Any, task_name: str, base: Path, method: str) -> bytes:
     columns = task.evaluation_features(examples, tokenizer, of, LABELS).columns
     features = Dataset.from_dict(columns)
     unit = Unit(0, 0, len(features))
-    return task.predict(model, tokenizer, features, unit, of, shard="here", advance=ignore)
+    return predicted(task, model, tokenizer, features, unit, of)
 
 
 @pytest.mark.parametrize("task_name", TASKS)
