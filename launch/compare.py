@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from launch.plan_text import dotted_values, shown
+from launch.plan_text import dotted_values
 from launch.runs import all_runs, find_run
 from launch.states import State, read_json, seconds_between
 from launch.status import RunStatus, read_all
-from launch.tables import BOLD, YELLOW, duration, styled, table
-from rankfold.errors import UserError
+from rankfold.errors import RecipeError, UserError
 from rankfold.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from rankfold.task_facts import TaskFacts
+
 VARIANT = "fine_tuned"
-LONGEST_VALUE = 30
 LOWER_IS_BETTER = ("loss", "_rate", "_runtime_s")
 """Ends of the names of metrics of which less is better."""
 
@@ -30,6 +30,7 @@ class Compared:
 
     Attributes:
         settings: Dotted key → value of every setting.
+        own_metric: What the run is judged by, where its task or the run itself says it.
         scores: Metric → number; empty before the run has any.
         intervals: Metric → bounds of its 95 % interval.
         num_examples: Examples behind the scores.
@@ -39,21 +40,32 @@ class Compared:
     run_id: str
     state: State
     settings: Mapping[str, Any]
+    own_metric: str | None
     scores: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
     num_examples: int | None
     seconds: float | None
 
+    def score(self, metric: str) -> float | None:
+        """What the run has reached; None while it may still change."""
+        return self.scores.get(metric) if self.state == "completed" else None
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs ranked by one metric, the best first; equal scores share a rank."""
+    """Runs ranked by one metric, the best first; equal scores share a rank.
+
+    Attributes:
+        better: None where nobody knows; then no run is ranked.
+        unknown_tasks: Tasks that no installed package has any more, so that little is known of their metrics.
+    """
 
     title: str
     metric: str
-    lower_is_better: bool
+    better: Literal["higher", "lower"] | None
     ranked: tuple[tuple[int, Compared], ...]
     unranked: tuple[Compared, ...]
+    unknown_tasks: tuple[str, ...] = ()
 
     @property
     def settings(self) -> list[str]:
@@ -84,7 +96,7 @@ class Comparison:
         return {
             "title": self.title,
             "metric": self.metric,
-            "better": "lower" if self.lower_is_better else "higher",
+            "better": self.better,
             "settings": self.settings,
             "ranked": [
                 {
@@ -96,7 +108,8 @@ class Comparison:
                 }
                 for rank, run in self.ranked
             ],
-            "unranked": [self._row(run) for run in self.unranked],
+            "unranked": [{**self._row(run), "score": run.score(self.metric)} for run in self.unranked],
+            "unknown_tasks": self.unknown_tasks,
         }
 
     def _row(self, run: Compared) -> dict[str, Any]:
@@ -137,81 +150,76 @@ def compare(title: str, runs: Sequence[RunFolder], metric: str | None) -> Compar
         OperationalError: Slurm does not answer.
     """
     compared = [_read(run, status) for run, status in zip(runs, read_all(runs), strict=True)]
-    metric = metric or _own_metric(compared)
+    tasks = sorted({run.settings["task"] for run in compared})
+    metric = metric or _own_metric(tasks, compared)
     known = {name for run in compared for name in run.scores}
     if known and metric not in known:
         near = difflib.get_close_matches(metric, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(known))}"
         raise UserError(f"none of these runs has the metric {metric}{hint}", where="--metric")
-    lower = _is_lower_better(metric, compared)
-    ended = [run for run in compared if run.state == "completed" and metric in run.scores]
-    ordered = sorted(ended, key=lambda run: run.scores[metric], reverse=not lower)
+    unknown = tuple(task for task in tasks if _facts(task) is None)
+    better = _better(metric, tasks)
+    ended = [run for run in compared if run.score(metric) is not None] if better else []
+    ordered = sorted(ended, key=lambda run: run.scores[metric], reverse=better == "higher")
     scores = [run.scores[metric] for run in ordered]
     return Comparison(
         title=title,
         metric=metric,
-        lower_is_better=lower,
+        better=better,
         ranked=tuple((scores.index(run.scores[metric]) + 1, run) for run in ordered),
         unranked=tuple(run for run in compared if run not in ended),
+        unknown_tasks=unknown,
     )
 
 
-def comparison_lines(comparison: Comparison, *, color: bool) -> Iterator[str]:
-    """Yield the ranked runs, then those that cannot be ranked, then what to think of the order."""
-    metric, settings = comparison.metric, comparison.settings
-    better = "lower" if comparison.lower_is_better else "higher"
-    yield styled(f"{comparison.title} by {metric}, {better} is better", BOLD, color=color)
-    yield ""
-    header = ("rank", "run", metric, "95 % interval", *_short(settings), "time", "state")
-    rows = [_cells(str(rank), run, metric, settings) for rank, run in comparison.ranked]
-    rows += [_cells("–", run, metric, settings) for run in comparison.unranked]
-    yield from table(header, rows, right=("rank", metric, "time"))
-    yield from (styled(f"note: {note}", YELLOW, color=color) for note in _notes(comparison))
-
-
-def _notes(comparison: Comparison) -> Iterator[str]:
-    if not comparison.ranked:
-        yield "no run has completed yet, so none is ranked"
-    as_good = comparison.as_good
-    if as_good:
-        count = as_good[0].num_examples
-        others = "1 run is" if len(as_good) == 1 else f"{len(as_good)} runs are"
-        tested = f" on {count:,} test examples" if count else ""
-        yield (
-            f"{others} within the best one's 95 % interval and the best one within theirs: "
-            f"the order of these {len(as_good) + 1} means little{tested}"
-        )
-
-
-def _cells(rank: str, run: Compared, metric: str, settings: Sequence[str]) -> list[str]:
-    score, interval = run.scores.get(metric), run.intervals.get(metric)
-    ended = rank != "–" and score is not None
-    return [
-        rank,
-        run.run_id,
-        f"{score:.4g}" if ended else "–",
-        f"{interval[0]:.4g}–{interval[1]:.4g}" if ended and interval else "",
-        *(shown(run.settings.get(key, "–"), LONGEST_VALUE) for key in settings),
-        duration(run.seconds),
-        run.state,
-    ]
-
-
 def _read(run: RunFolder, status: RunStatus) -> Compared:
-    from rankfold.recipe.load import load_recipe
-
-    recipe = load_recipe(run.recipe).recipe
-    metrics = read_json(run.metrics(VARIANT)) or {}
+    recipe = _recipe(run)
+    facts = _facts(recipe["task"])
+    metrics, trained = read_json(run.metrics(VARIANT)) or {}, read_json(run.train_summary) or {}
     intervals = metrics.pop("confidence_intervals", {})
+    scores = _numbers(trained) | _numbers(metrics)
     return Compared(
         run_id=run.run_id,
         state=status.state,
-        settings=dict(dotted_values(recipe.model_dump(mode="json"))),
-        scores=_numbers(read_json(run.train_summary) or {}) | _numbers(metrics),
+        settings=dict(dotted_values(recipe)),
+        own_metric=_judged_by(facts, scores) if facts else trained.get("metric_for_best_model"),
+        scores=scores,
         intervals={name: (low, high) for name, (low, high) in intervals.items()},
         num_examples=metrics.get("num_examples", metrics.get("total")),
         seconds=_seconds(status),
     )
+
+
+def _recipe(run: RunFolder) -> dict[str, Any]:
+    """A run's recipe with today's defaults, or as it was written where it is none of today's any more."""
+    import yaml
+
+    from rankfold.recipe.load import load_recipe
+    from rankfold.recipe.yaml_reader import core_loader
+
+    try:
+        return load_recipe(run.recipe).recipe.model_dump(mode="json")
+    except RecipeError:
+        written = yaml.load(run.recipe.read_text(encoding="utf-8"), core_loader(yaml.SafeLoader))  # noqa: S506
+        if not isinstance(written, dict) or "task" not in written:
+            raise
+        return written
+
+
+def _facts(task: str) -> TaskFacts | None:
+    """What is known of a task; None where its package is gone, or broken."""
+    from rankfold.task_facts import task_facts
+
+    try:
+        return task_facts(task)
+    except RecipeError:
+        return None
+
+
+def _judged_by(facts: TaskFacts, scores: Mapping[str, float]) -> str:
+    """The task's own metric; of data that does not have it, such as pairs with scores, the most telling."""
+    own = facts.metric_for_best_model
+    return next((name for name in (own, *facts.headline) if name in scores), own)
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
@@ -230,41 +238,42 @@ def _seconds(status: RunStatus) -> float | None:
     return seconds_between(min(started, key=datetime.fromisoformat), max(ended, key=datetime.fromisoformat))
 
 
-def _own_metric(runs: Sequence[Compared]) -> str:
-    """The metric that the task of all these runs is judged by."""
-    from rankfold.task_facts import task_facts
-
-    tasks = sorted({run.settings["task"] for run in runs})
-    metrics = {task_facts(task).metric_for_best_model for task in tasks}
+def _own_metric(tasks: Sequence[str], runs: Sequence[Compared]) -> str:
+    """The metric that all these runs are judged by."""
+    metrics = {run.own_metric for run in runs} - {None}
     if len(metrics) > 1:
         raise UserError(
             f"these runs have different tasks: {', '.join(tasks)}",
             remedy="Compare runs of one task, or name a metric that all have: --metric train_loss.",
         )
-    return metrics.pop()
+    if not metrics:
+        known = ", ".join(dict.fromkeys(name for run in runs for name in run.scores)) or "none yet"
+        raise UserError(
+            f"what runs of {', '.join(tasks)} are judged by is not known: no installed package has the task",
+            where="--metric",
+            remedy=f"Install that package, or name one of their metrics: {known}.",
+        )
+    return str(metrics.pop())
 
 
-def _is_lower_better(metric: str, runs: Sequence[Compared]) -> bool:
+def _better(metric: str, tasks: Sequence[str]) -> Literal["higher", "lower"] | None:
     """As the tasks of the runs say it, or as all tasks do, or by the name of a metric that nobody knows."""
     from rankfold.known_metrics import METRICS
-    from rankfold.task_facts import task_facts
 
-    own = {name: known for run in runs for name, known in task_facts(run.settings["task"]).metrics.items()}
+    facts = [_facts(task) for task in tasks]
+    own = {name: known for of_task in filter(None, facts) for name, known in of_task.metrics.items()}
     known = own.get(metric) or METRICS.get(metric)
     if known is not None and known.better == "neither":
         raise UserError(f"{metric} says nothing about which run is better", where="--metric")
-    return known.better == "lower" if known else metric.endswith(LOWER_IS_BETTER)
+    if known is not None:
+        return "lower" if known.better == "lower" else "higher"
+    if metric.endswith(LOWER_IS_BETTER):
+        return "lower"
+    return "higher" if all(facts) else None
 
 
 def _within(score: float, interval: tuple[float, float] | None) -> bool:
     return interval is not None and interval[0] <= score <= interval[1]
-
-
-def _short(keys: Sequence[str]) -> list[str]:
-    """The last words of dotted keys, or the whole where two would read the same."""
-    last = [key.rpartition(".")[2] for key in keys]
-    count = Counter(last)
-    return [word if count[word] == 1 else key for word, key in zip(last, keys, strict=True)]
 
 
 def _no_sweep(sweep: str | None, folder: Path, known: Sequence[str]) -> UserError:

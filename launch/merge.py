@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from launch.plan_text import dotted_values
+from launch.runs import name_for_commands
 from launch.states import FINAL
 from launch.status import read_status
 from rankfold.errors import RecipeError, UserError
@@ -54,7 +55,7 @@ def _check_ended(run: RunFolder) -> None:
     if status.state not in FINAL:
         raise UserError(
             f"{run.run_id} is {status.state}, and its own merge would write the same files",
-            remedy=f"Wait for its end (launch status {run.run_id}), or cancel it.",
+            remedy=f"Wait for its end (launch status {name_for_commands(run)}), or cancel it.",
         )
 
 

@@ -7,7 +7,7 @@ import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launch.architectures import ARCHITECTURES
 from launch.model_shape import Layer, Shape, Unknown
@@ -22,12 +22,9 @@ def read_shape(recipe: Recipe) -> Shape | Unknown:
     folder = _folder(recipe.model)
     if isinstance(folder, Unknown):
         return folder
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return Unknown(f"its config.json cannot be read ({error})")
-    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
-        return Unknown("its config.json names no model_type")
+    config = _read_config(folder)
+    if isinstance(config, Unknown):
+        return config
     config |= recipe.model.config
     kind: str = config["model_type"]
     architecture = ARCHITECTURES.get(kind)
@@ -37,6 +34,24 @@ def read_shape(recipe: Recipe) -> Shape | Unknown:
         return architecture(kind, config, recipe)
     except (KeyError, TypeError) as error:
         return Unknown(f"its config.json lacks {error}")
+
+
+def read_model_type(model: Model) -> str | None:
+    """A model's `model_type`, from files that are here; None where it cannot be known."""
+    folder = _folder(model)
+    config = folder if isinstance(folder, Unknown) else _read_config(folder)
+    return None if isinstance(config, Unknown) else config["model_type"]
+
+
+def _read_config(folder: Path) -> dict[str, Any] | Unknown:
+    """A model's configuration, which names its model_type."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return Unknown(f"its config.json cannot be read ({error})")
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        return Unknown("its config.json names no model_type")
+    return config
 
 
 def _folder(model: Model) -> Path | Unknown:

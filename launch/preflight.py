@@ -10,7 +10,9 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from launch.model_files import read_model_type
 from rankfold.errors import ModelError, UserError
+from rankfold.modeling import liger
 from rankfold.recipe.schema import HUB_PREFIX, PACKAGE_PREFIX, RUN_PREFIX, Model, Recipe
 from rankfold.redact import redact
 
@@ -57,9 +59,17 @@ def _tracker_problems(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _kernel_problems(recipe: Recipe) -> Iterator[Problem]:
-    if recipe.train.use_liger_kernel and find_spec("liger_kernel") is None:
-        remedy = "pip install liger-kernel, or add train.use_liger_kernel=false to the command"
-        yield "train.use_liger_kernel", "the package liger-kernel is not installed", remedy
+    where, without = "train.use_liger_kernel", "add train.use_liger_kernel=false to the command"
+    if not recipe.train.use_liger_kernel:
+        return
+    if not liger.is_installed():
+        remedy = f"pip install liger-kernel, or {without}"
+        yield where, "the package liger-kernel is not installed", remedy
+        return
+    kind, known = read_model_type(recipe.model), liger.known_model_types()
+    if kind is not None and known is not None and kind not in known:
+        message = f"Liger has no kernels for {kind}, only for {', '.join(sorted(known))}"
+        yield where, message, f"{without[0].upper()}{without[1:]}."
 
 
 def _quantization_problems(recipe: Recipe) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
+from launch.runs import name_for_commands
 from launch.tables import is_terminal
 from rankfold.errors import UserError
 from rankfold.run_folder import RunFolder
@@ -30,7 +31,9 @@ def report_markdown(run: RunFolder) -> str:
     """
     if not (run.report_markdown.is_file() and run.report_html.is_file()):
         if not run.prepare_summary.is_file():
-            raise UserError(f"{run.run_id} has nothing to report yet", remedy=f"launch status {run.run_id}")
+            raise UserError(
+                f"{run.run_id} has nothing to report yet", remedy=f"launch status {name_for_commands(run)}"
+            )
         from rankfold.report.write import write_report
 
         write_report(run)

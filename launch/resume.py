@@ -14,7 +14,7 @@ from launch.failures import settle_ranks
 from launch.new_run import code_changed
 from launch.plan import Plan, PlannedJob
 from launch.processes import end_group
-from launch.runs import was_started
+from launch.runs import name_for_commands, was_started
 from launch.runs_lock import submitting
 from launch.slurm_states import AT_WORK, WAITING
 from launch.states import (
@@ -97,9 +97,10 @@ def _check_ended(run: RunFolder) -> None:
                 remedy=f"Resume it there: ssh {host}. If that machine is no more, delete {run.driver_state}.",
             )
     if was_started(run) and status.state not in FINAL:
+        name = name_for_commands(run)
         raise UserError(
             f"{run.run_id} is {status.state}: it goes on by itself",
-            remedy=f"Watch it with launch status {run.run_id}, or stop it first with launch cancel.",
+            remedy=f"Watch it with launch status {name}, or stop it first with launch cancel {name}.",
         )
 
 

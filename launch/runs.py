@@ -95,9 +95,10 @@ def was_started(run: RunFolder) -> bool:
     return {job["name"] for job in plan["jobs"]} <= (read_json(run.job_ids) or {}).keys()
 
 
-def name_for_commands(run: RunFolder, runs_dir: Path | None) -> str:
+def name_for_commands(run: RunFolder) -> str:
     """What to write for RUN in the next command: the id, or the folder where the id is not found."""
-    return run.run_id if runs_dir is None else shlex.quote(str(run.root))
+    is_found = run.root.parent == runs_folder(None).absolute()
+    return run.run_id if is_found else shlex.quote(str(run.root))
 
 
 def _has_same_inputs(run: RunFolder, planned: Planned) -> bool:

@@ -64,6 +64,7 @@ step $bin/ruff check .
 step $bin/mypy
 step $bin/lint-imports --cache-dir .import_linter_cache
 if command -v shellcheck >/dev/null; then step shellcheck slurm/devcluster tests/check.sh; fi
-# Threads of one process get in the way of the other's: two workers, one thread each.
+# Threads of one process get in the way of the other's: two workers, one thread each. A file is one worker's,
+# so that what its tests share is made once.
 export OMP_NUM_THREADS=1
-step $bin/python -m pytest -n 2 --dist worksteal "$@"
+step $bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

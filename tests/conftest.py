@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+from itertools import zip_longest
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +19,20 @@ def skip_unless_ci(reason: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(f"must run on CI: {reason}")
     pytest.skip(reason)
+
+
+@pytest.hookimpl(trylast=True)  # after the tests on Slurm have their mark
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with long tests first, those on Slurm, which mostly wait, between those that compute.
+
+    Where files run side by side, short ones are left to the end, so that all workers end together.
+    """
+    slurm = list(dict.fromkeys(item.path for item in items if item.get_closest_marker("slurm")))
+    slow = dict.fromkeys(item.path for item in items if item.get_closest_marker("slow"))
+    computing = [path for path in slow if path not in slurm]
+    first = [path for pair in zip_longest(slurm, computing) for path in pair if path]
+    place = {path: number for number, path in enumerate(first)}
+    items.sort(key=lambda item: place.get(item.path, len(first)))
 
 
 @pytest.fixture(scope="session")

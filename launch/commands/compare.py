@@ -34,7 +34,8 @@ launch compare qwen-ner-20260101-120000-3f9a1c qwen-ner-20260102-120000-77b0de -
 
 
 def run(chosen: Namespace) -> int:
-    from launch.compare import chosen_runs, compare, comparison_lines
+    from launch.compare import chosen_runs, compare
+    from launch.compare_text import comparison_lines
     from launch.runs import runs_folder
 
     title, runs = chosen_runs(chosen.runs, chosen.sweep, runs_folder(chosen.runs_dir))

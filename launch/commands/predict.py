@@ -59,10 +59,12 @@ def run(chosen: Namespace) -> int:
 
     found = find_run(chosen.run, runs_folder(chosen.runs_dir))
     lines = _lines(chosen.input)
+    to_file = chosen.output != STANDARD
+    if to_file:
+        _check_output(Path(chosen.output))
     os.environ.update({name: os.environ.get(name, value) for name, value in (QUIET | OFFLINE).items()})
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     number = 0
-    to_file = chosen.output != STANDARD
     with atomic.file(Path(chosen.output)) if to_file else _standard_output() as output:
         # Takes seconds to import: a mistake in the command is told before.
         from rankfold.stages.predict import predict
@@ -76,6 +78,7 @@ def run(chosen: Namespace) -> int:
             if not to_file:
                 output.flush()
     if to_file:
+        atomic.share(Path(chosen.output))
         print(f"{number:,} predictions: {chosen.output}")
     return 0
 
@@ -88,6 +91,21 @@ def _lines(name: str) -> Iterator[Line]:
     if not Path(name).is_file():
         raise UserError(f"there is no file {name}", where="--input", remedy="Name a file, or - for a pipe.")
     return lines_of_file(Path(name))
+
+
+def _check_output(path: Path) -> None:
+    """Refuse, before anything is computed, what cannot be replaced by a file."""
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.exists() and not path.is_file():
+        raise UserError(
+            f"{path} is there already and not a file",
+            where="--output",
+            remedy="Name a file, or - for a pipe.",
+        )
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{folder} is not a folder you may write to", where="--output", remedy="Name another file."
+        )
 
 
 @contextmanager

@@ -62,6 +62,6 @@ def run(chosen: Namespace) -> int:
         return follow_run(run)
     from launch.runs import name_for_commands
 
-    name = name_for_commands(run, chosen.runs_dir)
+    name = name_for_commands(run)
     print(f"next: launch status {name}\n      launch logs -f {name}")
     return 0

@@ -59,7 +59,7 @@ def _submit_one(chosen: Namespace) -> int:
         print_json(submitted_json(submitted))
         return 0
     notes = planned.plan.notes if submitted.is_new else ()
-    name = name_for_commands(submitted.run, chosen.runs_dir)
+    name = name_for_commands(submitted.run)
     for line in (*_submitted_lines(submitted, name), *(f"note: {note}" for note in notes)):
         print(line, flush=True)
     if chosen.follow:
@@ -129,7 +129,8 @@ def _submit_sweep(chosen: Namespace, found: Sequence[Combination]) -> int:
 
 def _follow(runs: Sequence[SubmittedCombination], sweep: str) -> int:
     """Follow one run after the other, then rank them."""
-    from launch.compare import compare, comparison_lines
+    from launch.compare import compare
+    from launch.compare_text import comparison_lines
     from launch.follow import follow_run
 
     code = 0

@@ -32,7 +32,7 @@ def run(chosen: Namespace) -> int:
     from launch.runs import find_run, name_for_commands, runs_folder
 
     run = find_run(chosen.run, runs_folder(chosen.runs_dir))
-    diagnosis = diagnose(run, name_for_commands(run, chosen.runs_dir))
+    diagnosis = diagnose(run, name_for_commands(run))
     if chosen.json:
         print_json(diagnosis.to_json())
     else:

@@ -85,6 +85,17 @@ def _folder_beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def share(path: Path) -> None:
+    """Give a file, or a folder and all in it, the permissions that new ones get by the user's umask.
+
+    What is written here is the user's alone; what he asks for by name is for other programs, too.
+    """
+    mask = os.umask(0o077)
+    os.umask(mask)
+    for found in (path, *path.rglob("*")):
+        found.chmod((0o777 if found.is_dir() else 0o666) & ~mask)
+
+
 def flush(folder: Path) -> None:
     """Force the contents of a folder's files to disk, so that a rename cannot arrive there first."""
     for path in folder.rglob("*"):

@@ -46,6 +46,7 @@ def test_questions_in_chinese_are_answered_from_windows_of_four_shards(
         "data.max_train_examples=64",
         "data.max_test_examples=40",
         "train.max_steps=4",
+        "evaluation.baseline=false",
         *TWO_RANKS,
         runs=tmp_path,
     )
@@ -73,6 +74,7 @@ def test_emerging_entities_are_tagged_alike_by_three_shards_and_by_one(
         "data.max_train_examples=64",
         "data.max_test_examples=100",
         "train.max_steps=4",
+        "evaluation.baseline=false",
         "evaluation.shards=3",
         "evaluation.unit_size=16",
         runs=tmp_path,

@@ -13,6 +13,7 @@ BATCHES = {"unit_size", "per_device_eval_batch_size"}
 """Settings of `evaluation` that every record depends on."""
 
 USED = {
+    "text_classification": set(),
     "extractive_qa": {"n_best_size"},
     "token_classification": {"n_best_size", "max_answer_length", "decoding_strategy"},
     "generative_ner": {
@@ -31,6 +32,7 @@ ANOTHER_VALUE: dict[str, Any] = {
     "shards": 7,
     "merge_shards": 3,
     "num_bootstrap_resamples": 10,
+    "multi_label_threshold": 0.25,
     "decoding_strategy": "argmax",
     "unit_size": 17,
     "per_device_eval_batch_size": 3,

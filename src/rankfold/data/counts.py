@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,9 @@ from rankfold.data.result import Tally
 from rankfold.data.sides import Splits
 
 if TYPE_CHECKING:
+    from rankfold.data.examples import Example
     from rankfold.data.features import Features
+    from rankfold.data.pieces import Tokenise
 
 SOURCE = "source"
 """The side of what was dropped before one file was divided."""
@@ -34,14 +37,27 @@ class Counts:
         dropped, repaired = splits.dropped.get(side, {}), splits.repaired.get(side, {})
         return cls(dropped=Tally.of(dropped, first), repaired=Tally.of(repaired, first))
 
-    def add(self, num_examples: int, features: Features) -> None:
-        """Count examples and the features made of them."""
-        self.num_examples += num_examples
+    def add(
+        self, examples: Sequence[Example], features: Features, *, named_by: Tokenise | None = None
+    ) -> None:
+        """Count examples and the features made of them.
+
+        With `named_by`, which makes features of an example again, the first examples of each loss are named.
+        """
+        self.num_examples += len(examples)
         self.num_features += len(features)
         self.num_tokens += features.num_tokens
         self.num_truncated += features.num_truncated
         self.dropped.add_all(features.dropped)
         self.repaired.add_all(features.repaired)
+        if named_by is not None:
+            _name_first(self.dropped, features.dropped, examples, lambda one: named_by([one]).dropped)
+            _name_first(self.repaired, features.repaired, examples, lambda one: named_by([one]).repaired)
+
+    @property
+    def first(self) -> dict[str, list[str]]:
+        """Reason → the first examples that were dropped or repaired for it, as far as they are known."""
+        return {**self.dropped.first, **self.repaired.first}
 
     def join(self, other: Counts) -> None:
         """Add what another one counted."""
@@ -56,6 +72,24 @@ class Counts:
         """As the summary has it, but for repairs."""
         numbers = {name: value for name, value in vars(self).items() if name.startswith("num_")}
         return {**numbers, "dropped": dict(self.dropped.counts)}
+
+
+def _name_first(
+    tally: Tally,
+    lost: Mapping[str, int],
+    examples: Iterable[Example],
+    losses_of: Callable[[Example], Mapping[str, int]],
+) -> None:
+    """Find the first examples behind a piece's losses, of which features only say how many there are."""
+    unnamed = +Counter({reason: number for reason, number in lost.items() if tally.wants_places(reason)})
+    for example in examples:
+        if not unnamed:
+            return
+        for reason, number in losses_of(example).items():
+            if number and reason in unnamed:
+                tally.place(reason, f"id {example.id}")
+                unnamed[reason] -= number if tally.wants_places(reason) else unnamed[reason]
+        unnamed = +unnamed
 
 
 def total(sets: Mapping[str, Counts]) -> Counts:

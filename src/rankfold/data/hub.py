@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rankfold.data.class_labels import with_class_names
 from rankfold.data.examples import Answer, QuestionExample
 from rankfold.data.jsonl import field, shorten
 from rankfold.data.result import ReadResult
@@ -41,9 +42,10 @@ def _questions(path: str, split: str) -> Iterator[Question]:
 
 
 def iterate_rows(path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield where each row of a split is, and the row; errors as `read_hub`."""
-    for index, row in enumerate(_load(path, split)):
-        yield f"{path}, split {split}, row {index}", row
+    """Yield where each row of a split is, and the row, its class labels named; errors as `read_hub`."""
+    rows = _load(path, split)
+    for index, row in enumerate(rows):
+        yield f"{path}, split {split}, row {index}", with_class_names(row, rows.features)
 
 
 def _load(path: str, split: str) -> Any:

@@ -6,8 +6,9 @@ from the recipe's seed and the example; training draws anew for every batch that
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,12 +42,18 @@ def generator_of(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
 
+def of_epoch(row: Mapping[str, Any], epoch: int) -> Mapping[str, Any]:
+    """A training row with the noise of an epoch; one without noise as it is."""
+    return {**row, "noise_seed": _digest([row["noise_seed"], epoch])} if "noise_seed" in row else row
+
+
 def batch_generators(seeds: Sequence[int]) -> list[np.random.Generator]:
     """The draws of each row of a training batch, which follow from its rows, their order and their seeds.
 
-    Another epoch shuffles rows into other batches, so something else of a row is hidden. A run that goes on
-    from a checkpoint meets the same batches and draws the same, and so does any number of ranks, since
-    batches are made before they are dealt. Only a row that is a batch by itself is always hidden alike.
+    Seeds are those of an epoch (`of_epoch`), so something else of a row is hidden in another; a row that
+    comes several times in an epoch stands in other batches or places. A run that goes on from a checkpoint
+    meets the same batches and draws the same, and so does any number of ranks, since batches are made before
+    they are dealt.
     """
     batch = _digest(list(seeds))
     return [np.random.Generator(np.random.PCG64([batch, place])) for place in range(len(seeds))]

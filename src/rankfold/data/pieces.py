@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ PATIENCE_S = 20.0
 PIECES_AHEAD = 2
 """Pieces a process may be ahead of the writer, which bounds memory."""
 
-Tokenise: TypeAlias = "Callable[[list[Example]], Features]"
+Tokenise: TypeAlias = "Callable[[Sequence[Example]], Features]"
 Piece: TypeAlias = "tuple[list[Example], Features]"
 
 

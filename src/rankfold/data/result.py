@@ -30,9 +30,17 @@ class Tally:
         if not number:
             return
         self.counts[reason] += number
+        self.place(reason, where)
+
+    def place(self, reason: str, where: str) -> None:
+        """Name an example of what was counted, if it is among the first."""
         places = self.first.setdefault(reason, [])
         if where and len(places) < NUM_FIRST and where not in places:
             places.append(where)
+
+    def wants_places(self, reason: str) -> bool:
+        """Whether fewer examples of it are named than may be."""
+        return len(self.first.get(reason, ())) < NUM_FIRST
 
     def add_all(self, counts: Mapping[str, int], where: str = "") -> None:
         """Count what was counted before."""

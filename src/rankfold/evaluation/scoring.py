@@ -4,11 +4,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rankfold.evaluation.one_pass import rows_of_one_pass
 from rankfold.evaluation.prompts import PromptBatch
 from rankfold.evaluation.sources import SourceBatch
-
-LOGITS_AT_A_TIME = 2**28
-"""Logits scored in one pass: 1 GiB in float32. All of a batch's would take many times the model's memory."""
 
 
 @torch.inference_mode()
@@ -32,8 +30,7 @@ def log_probabilities(
         generated: int64 (num_sequences, num_generated).
         lengths: int64 (num_sequences,), tokens that count; what stands behind them does not.
     """
-    num_logits = generated.shape[1] * int(model.config.get_text_config().vocab_size)
-    rows = max(1, LOGITS_AT_A_TIME // num_logits)
+    rows = rows_of_one_pass(model, generated.shape[1])
     # The function, since the method has no types.
     parts = zip(*(torch.split(part, rows) for part in (owners, generated, lengths)), strict=True)
     return torch.cat([_at_once(model, prompts, *part) for part in parts])

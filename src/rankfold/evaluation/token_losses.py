@@ -12,9 +12,7 @@ from transformers import PreTrainedModel
 
 from rankfold.data.collate import IGNORED_LABEL
 from rankfold.errors import NumericalError
-
-LOGITS_AT_A_TIME = 2**28
-"""Logits of one pass: 1 GiB in float32. All of a batch's would take many times the model's memory."""
+from rankfold.evaluation.one_pass import rows_of_one_pass
 
 Kind = Literal["encoder", "decoder", "encoder-decoder"]
 """As `TaskFacts.model_kind`: a decoder's output at a token is of the next one."""
@@ -49,9 +47,7 @@ class TokenLosses:
 def token_losses(
     model: PreTrainedModel, inputs: Mapping[str, Tensor | int | bool], labels: Tensor, kind: Kind
 ) -> TokenLosses:
-    """Score the labels of a batch, so many rows in one pass as `LOGITS_AT_A_TIME` allows, at least one.
-
-    What share a pass depends on the shapes alone, so that the same batch always gives the same bits.
+    """Score the labels of a batch, as many rows in one pass as `rows_of_one_pass` allows.
 
     Args:
         model: In evaluation mode; it may be on another device than `inputs`.
@@ -61,8 +57,7 @@ def token_losses(
             with `logits_to_keep` among the inputs; those of an encoder-decoder become the decoder's input.
         kind: The model's kind.
     """
-    num_logits = labels.shape[1] * int(model.config.get_text_config().vocab_size)
-    rows = max(1, LOGITS_AT_A_TIME // num_logits)
+    rows = rows_of_one_pass(model, labels.shape[1])
     parts = []
     for start in range(0, len(labels), rows):
         chosen = slice(start, start + rows)

@@ -1,5 +1,6 @@
 """The card of an exported model: README.md with the front matter that the hub reads."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ IN_TRANSFORMERS = ("token-classification", "text-classification", "text-generati
 
 PACKAGES = ("transformers", "torch", "peft", "datasets", "tokenizers", "rankfold")
 """Those whose versions matter to who loads the model."""
+
+
+_LICENCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ def render_card(
 def _front_matter(facts: RunFacts, base: BaseModel, kind: str, auto_class: str) -> str:
     pipeline = PIPELINES.get(auto_class)
     values: dict[str, Any] = {"library_name": "peft" if kind == "adapter" else "transformers"}
-    if base.licence is not None:
-        # The hub writes licences small; packages write them as SPDX does.
+    if base.licence is not None and _LICENCE_ID.fullmatch(base.licence):
+        # The hub writes licences small, packages as SPDX does; it refuses what is no such name.
         values["license"] = base.licence.lower()
     if base.is_on_hub:
         # The hub looks the name up, so that one it does not know would be an error there.
@@ -134,6 +138,8 @@ def _use(kind: str, auto_class: str, num_labels: int, base: BaseModel) -> str:
 
 
 def _scores(facts: RunFacts) -> str:
+    if facts.fine_tuned is None:
+        return "None: the run had not been evaluated when this was written."
     return "\n".join(score_lines(facts))
 
 

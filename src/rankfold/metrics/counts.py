@@ -96,6 +96,11 @@ def ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator else 0.0
 
 
+def mean(total: float, number: int) -> float | None:
+    """The mean of what adds up to `total`; None where there is nothing, and so nothing was measured."""
+    return total / number if number else None
+
+
 def _mean(weighted_scores: Sequence[tuple[Scores, int]]) -> Scores:
     total = sum(weight for _, weight in weighted_scores)
     # fsum rounds once, so that neither the order of labels nor the version of Python changes a bit.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rankfold.metrics.bootstrap import percentile_interval, resampled_sums
-from rankfold.metrics.counts import ratio
+from rankfold.metrics.counts import mean
 
 LARGEST_EXPONENT = 709.0
 """exp of more is no float64; no model gets there that gives every token some probability in float32."""
@@ -34,15 +34,16 @@ class TextLoss:
 
 
 def perplexity(loss: float, num_tokens: int) -> float:
-    """exp(loss / num_tokens); 0.0 where there is no token."""
-    return math.exp(min(loss / num_tokens, LARGEST_EXPONENT)) if num_tokens else 0.0
+    """exp(loss / num_tokens) of at least one token."""
+    return math.exp(min(loss / num_tokens, LARGEST_EXPONENT))
 
 
 def language_modelling_metrics(texts: Iterable[TextLoss], *, resamples: int, seed: int) -> dict[str, Any]:
     """Return loss (nats a token), perplexity, token accuracy (0..1), bits a byte, and their intervals.
 
-    Every token counts the same, in whatever text it is. There are bits a byte only where every text has
-    bytes, and `confidence_intervals` only where there are resamples, which are of texts.
+    Every token counts the same, in whatever text it is. Without any token nothing is measured: every score is
+    None then. There are bits a byte only where every text has bytes, and `confidence_intervals` only where
+    there are resamples, which are of texts.
 
     Args:
         texts: One element a text.
@@ -53,16 +54,16 @@ def language_modelling_metrics(texts: Iterable[TextLoss], *, resamples: int, see
     loss = math.fsum(text.loss for text in found)
     num_tokens = sum(text.num_tokens for text in found)
     metrics: dict[str, Any] = {
-        "perplexity": perplexity(loss, num_tokens),
-        "loss": ratio(loss, num_tokens),
-        "token_accuracy": ratio(sum(text.num_correct for text in found), num_tokens),
+        "perplexity": perplexity(loss, num_tokens) if num_tokens else None,
+        "loss": mean(loss, num_tokens),
+        "token_accuracy": mean(sum(text.num_correct for text in found), num_tokens),
         "num_tokens": num_tokens,
         "num_examples": len(found),
     }
     sizes = _sizes(found)
     if sizes is not None:
-        metrics["bits_per_byte"] = ratio(loss / math.log(2), sum(sizes))
-    if resamples:
+        metrics["bits_per_byte"] = mean(loss / math.log(2), sum(sizes))
+    if resamples and num_tokens:
         metrics["confidence_intervals"] = _intervals(found, sizes, resamples, seed)
     return metrics
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankfold.metrics.bootstrap import percentile_interval, resampled_sums
-from rankfold.metrics.counts import ratio
+from rankfold.metrics.counts import mean
 from rankfold.metrics.rouge import UNSPACED, rouge_scores
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
@@ -75,8 +75,9 @@ def written_text_metrics(
         seed: Seed of the draws.
 
     Returns:
-        chrf, bleu, rouge1, rouge2, rougeL (0..100) and exact_match_rate (0..1), all zero where there are no
-        texts; `sacrebleu`, the signatures by which others repeat BLEU and chrF; `confidence_intervals`.
+        chrf, bleu, rouge1, rouge2, rougeL (0..100) and exact_match_rate (0..1), all None where there are no
+        texts, so that nothing is measured; `sacrebleu`, the signatures by which others repeat BLEU and chrF;
+        `confidence_intervals`.
     """
     pairs = list(zip(predicted, references, strict=True))
     known = [rouge_scores(*pair) for pair in pairs] if rouge is None else rouge
@@ -84,11 +85,11 @@ def written_text_metrics(
     means["exact_match_rate"] = [float(same_text(*pair)) for pair in pairs]
     corpus = _corpus_scores(predicted, references)
     found: dict[str, Any] = {
-        **{name: score.of(score.counts.sum(axis=0)) for name, score in corpus.items()},
-        **{name: ratio(math.fsum(values), len(pairs)) for name, values in means.items()},
+        **{name: score.of(score.counts.sum(axis=0)) if pairs else None for name, score in corpus.items()},
+        **{name: mean(math.fsum(values), len(pairs)) for name, values in means.items()},
         "sacrebleu": {name: score.signature for name, score in corpus.items()},
     }
-    if resamples:
+    if resamples and pairs:
         found["confidence_intervals"] = {
             **{name: _interval(score, resamples, seed) for name, score in corpus.items()},
             **{name: _interval_of_mean(values, resamples, seed) for name, values in means.items()},

@@ -109,6 +109,7 @@ def load_model(
             where="model",
             remedy="Choose a model of the task's kind, or correct model.config.",
         ) from error
+    _forget_unused_renamings(loaded)
     _check_shapes(info["mismatched_keys"], folder)
     new_parameters = frozenset(info["missing_keys"])
     _check_mostly_known(loaded, new_parameters, folder)
@@ -136,6 +137,16 @@ def load_trained(
     # Merged, generation costs what the base model costs; outputs differ in the last bits only.
     merged: PreTrainedModel = with_adapter.merge_and_unload()
     return merged
+
+
+def _forget_unused_renamings(model: PreTrainedModel) -> None:
+    """Under ZeRO-3 transformers keeps renamings that no weight needed, and saving would undo them too.
+
+    BERT's norms, for one, would be saved under names that only transformers still reads.
+    """
+    conversions = getattr(model, "_weight_conversions", None)
+    if conversions:
+        model._weight_conversions = [one for one in conversions if one.was_used()]
 
 
 def _check_shapes(mismatched: Iterable[tuple[str, Sequence[int], Sequence[int]]], folder: Path) -> None:

@@ -23,6 +23,7 @@ SETTINGS_OF_ONE_TASK = {
     "data.mean_noise_span_length": "denoising",
     "model.pooling": "embedding",
     "train.contrastive_temperature": "embedding",
+    "evaluation.multi_label_threshold": "text_classification",
 }
 _PLACEHOLDERS = ("labels", "text", "no_entities")
 
@@ -90,6 +91,13 @@ def _task_conflicts(recipe: Recipe) -> Iterator[Conflict]:
         yield Conflict(("train.packing",), f"is for causal language models; {recipe.task} is none")
     if recipe.task in BUILT_IN:
         yield from _foreign_settings(recipe)
+    threshold = recipe.evaluation.multi_label_threshold
+    if recipe.task == "text_classification" and not data.multi_label and threshold != 0.5:
+        yield Conflict(
+            ("evaluation.multi_label_threshold", "data.multi_label"),
+            f"is {threshold:g}, but of a single label the most probable one is given; set data.multi_label "
+            "to true, or leave multi_label_threshold out",
+        )
     if facts.has_windows and data.doc_stride >= data.max_length:
         yield Conflict(
             ("data.doc_stride", "data.max_length"),

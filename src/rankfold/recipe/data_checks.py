@@ -21,6 +21,7 @@ def data_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     yield from _split_conflicts(recipe.data)
     yield from _keeping_conflicts(recipe)
     yield from _mixing_conflicts(recipe.data)
+    yield from _leak_conflicts(recipe.data)
     yield from _cleaning_conflicts(recipe.data.cleaning)
     yield from _streaming_conflicts(recipe)
     yield from _label_conflicts(recipe.data)
@@ -133,6 +134,31 @@ def _mixing_conflicts(data: Data) -> Iterator[Conflict]:
         held_out: Source | None = getattr(data, side)
         if held_out and held_out.weight != 1:
             yield Conflict((f"data.{side}.weight",), "is for training sets; leave it out")
+
+
+def _leak_conflicts(data: Data) -> Iterator[Conflict]:
+    """Sets that are trained on and held out too; a divided file that is validated on is seen elsewhere."""
+    source = data.source
+    if source and source.is_on_hub and source.train_split == source.test_split:
+        yield Conflict(
+            ("data.source.test_split", "data.source.train_split"),
+            f"both splits are {source.test_split}: the score would be of what was trained on; name two "
+            "splits of the data set",
+        )
+    name, on = ("data.train", data.train) if data.train else ("data.source", source)
+    for key, held_out in (("data.test", data.test), ("data.validation", data.validation)):
+        if on is None or held_out is None or (name == "data.source" and not on.is_on_hub):
+            continue
+        if _is_same(on, on.train_split, held_out, held_out.test_split):
+            if key == "data.test":
+                wrong = "the score would be of what was trained on"
+                remedy = "name other data, or name this once, in data.source, which data.split divides"
+            else:
+                wrong = "the best checkpoint would be chosen on what was trained on"
+                remedy = "name other data, or give data.split.validation a share"
+            if on.is_on_hub:
+                remedy = f"name another split in {key}.test_split"
+            yield Conflict((key, name), f"is the same data as {name}: {wrong}; {remedy}")
 
 
 def _is_same(one: Source, split: str, other: Source, other_split: str) -> bool:

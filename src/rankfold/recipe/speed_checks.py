@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rankfold.recipe.conflict import Conflict
 from rankfold.recipe.schema import Recipe, Train
+from rankfold.task_facts import task_facts
 
 WITHOUT_CLASSES = ("extractive_qa", "embedding")
 """Tasks whose loss is over positions of a text, or over the batch: there are no labels to smooth."""
@@ -22,6 +23,12 @@ def speed_conflicts(recipe: Recipe) -> Iterator[Conflict]:
         yield Conflict(
             ("train.use_liger_kernel",),
             "its kernels run on GPUs, but resources.train.gpus_per_node is 0; ask for GPUs, or leave it out",
+        )
+    if train.use_liger_kernel and task_facts(recipe.task).model_kind != "decoder":
+        # It puts the loss of a language model in place of whatever a decoder with another head computes.
+        yield Conflict(
+            ("train.use_liger_kernel",),
+            f"has kernels for language models only, not for what {recipe.task} trains; leave it out",
         )
     if train.tf32 and not on_gpus:
         yield Conflict(

@@ -97,6 +97,7 @@ class VariantFacts:
         intervals: Name → ends of its 95 % interval.
         per_label: Label → its scores and counts.
         merged_again: None where the scores are those of the recipe's settings.
+        unmeasured: Names of scores for which the test set has nothing to compare with.
     """
 
     metrics: Mapping[str, float]
@@ -104,6 +105,7 @@ class VariantFacts:
     per_label: Mapping[str, Mapping[str, float]]
     examples: tuple[ExampleResult, ...]
     merged_again: MergedAgain | None = None
+    unmeasured: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ class TrainingFacts:
         best_metric: Name of the metric that says which evaluation is best.
         best_step: Step of the best evaluation.
         keeps_best: Whether the model is that of `best_step`, not of the last step.
+        tracker_errors: Trackers that failed while they were told of it → why.
     """
 
     totals: Mapping[str, float]
@@ -183,6 +186,7 @@ class TrainingFacts:
     best_metric: str | None = None
     best_step: int | None = None
     keeps_best: bool = False
+    tracker_errors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

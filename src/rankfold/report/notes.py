@@ -40,7 +40,7 @@ def score_notes(facts: RunFacts) -> tuple[str, ...]:
 
 
 def merge_notes(facts: RunFacts) -> tuple[str, ...]:
-    """How the scores' settings differ from the recipe's, and which trackers do not know the scores.
+    """How the scores' settings differ from the recipe's, and which trackers do not know everything.
 
     One note a model, or one if they are the same.
     """
@@ -53,7 +53,11 @@ def merge_notes(facts: RunFacts) -> tuple[str, ...]:
     num_evaluated = sum(variant is not None for variant in models.values())
     if len(settings) == num_evaluated and len(set(settings.values())) == 1:
         settings = {"All": next(iter(settings.values()))}
-    untold = (f"{name} was not told these results: {why}" for name, why in facts.tracker_errors.items())
+    in_training = facts.training.tracker_errors if facts.training else {}
+    untold = (
+        *(f"{name} was not told the whole training: {why}" for name, why in in_training.items()),
+        *(f"{name} was not told these results: {why}" for name, why in facts.tracker_errors.items()),
+    )
     return (
         *(f"{whose} records were merged again with {note}" for whose, note in settings.items()),
         *untold,

@@ -2,11 +2,13 @@
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
 from rankfold.errors import OperationalError, RecipeError
+from rankfold.known_metrics import METRICS, Metric
 from rankfold.report.facts import (
     CodeFacts,
     DataFacts,
@@ -18,10 +20,12 @@ from rankfold.report.facts import (
     SourceFacts,
     SplitFacts,
     TrainingFacts,
+    VariantFacts,
 )
 from rankfold.report.files import read_object, read_text, written_by_a_stage
+from rankfold.report.metrics import NERVALUATE
 from rankfold.report.results import finite_numbers, read_variant
-from rankfold.run_folder import RunFolder
+from rankfold.run_folder import VARIANTS, RunFolder
 from rankfold.task_facts import TaskFacts, task_facts
 
 STAGES = ("prepare", "train", "evaluate", "merge")
@@ -40,6 +44,7 @@ def read_facts(run: RunFolder) -> RunFacts:
     with written_by_a_stage(run.recipe):
         recipe = _recipe(recipe_text)
         task, model = recipe["task"], recipe["model"]["name_or_path"]
+    base, fine_tuned = (read_variant(run, variant, recipe) for variant in VARIANTS)
     with written_by_a_stage(run.run):
         return RunFacts(
             run_id=identity["run_id"],
@@ -47,7 +52,7 @@ def read_facts(run: RunFolder) -> RunFacts:
             created=identity["created"],
             command=tuple(identity["command"]),
             task=task,
-            about_task=_about(task),
+            about_task=_about(task, [*filter(None, (base, fine_tuned))]),
             model=model,
             recipe=recipe_text,
             value_sources=_value_sources(run),
@@ -56,19 +61,31 @@ def read_facts(run: RunFolder) -> RunFacts:
             jobs=_jobs(run),
             data=_data(run),
             training=_training(run, recipe),
-            base=read_variant(run, "base", recipe),
-            fine_tuned=read_variant(run, "fine_tuned", recipe),
+            base=base,
+            fine_tuned=fine_tuned,
             html=run.report_html,
             tracker_errors=read_object(run.tracker_errors) or {},
         )
 
 
-def _about(task: str) -> TaskFacts:
-    """A report can be written though the package that brought the task is gone."""
+def _about(task: str, variants: Sequence[VariantFacts]) -> TaskFacts:
+    """A report can be written though the package that brought the task is gone: it shows what there is."""
     try:
         return task_facts(task)
     except RecipeError:
-        return TaskFacts(task, "encoder", (), "")
+        written = dict.fromkeys(key for variant in variants for key in variant.metrics)
+        keys = [key for key in written if key not in METRICS and not key.startswith(NERVALUATE)]
+        return TaskFacts(
+            task,
+            "encoder",
+            (),
+            "",
+            metrics={key: Metric(key, better="neither") for key in keys},
+            notes=(
+                f"No installed package has the task {task}: its own scores have the names that metrics.json "
+                "gives them, and which way they are better is not known.",
+            ),
+        )
 
 
 def _beginning(run: RunFolder) -> tuple[dict[str, Any], str]:
@@ -188,6 +205,7 @@ def _training(run: RunFolder, recipe: dict[str, Any]) -> TrainingFacts | None:
             best_metric=summary.get("metric_for_best_model"),
             best_step=summary.get("best_step"),
             keeps_best=bool(recipe.get("train", {}).get("load_best_model_at_end")),
+            tracker_errors=summary.get("tracker_errors", {}),
         )
 
 

@@ -42,6 +42,7 @@ def read_variant(run: RunFolder, variant: str, recipe: Mapping[str, Any]) -> Var
         per_label=per_label,
         examples=examples,
         merged_again=_merged_again(run, variant, recipe),
+        unmeasured=frozenset(key for key, value in metrics.items() if value is None),
     )
 
 

@@ -110,7 +110,8 @@ def _rows(facts: RunFacts, *, main: bool) -> tuple[ScoreRow, ...]:
 
 
 def _has(facts: RunFacts, key: str) -> bool:
-    return any(variant and key in variant.metrics for variant in (facts.base, facts.fine_tuned))
+    variants = [variant for variant in (facts.base, facts.fine_tuned) if variant]
+    return any(key in variant.metrics or key in variant.unmeasured for variant in variants)
 
 
 def _score_row(key: str, facts: RunFacts) -> ScoreRow:

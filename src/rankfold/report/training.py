@@ -21,6 +21,7 @@ def training_rows(training: TrainingFacts) -> tuple[tuple[str, str], ...]:
         ("Examples a step", "global_batch_size", format_count),
         ("Parameters", "total_parameters", format_count),
         ("Parameters trained", "trainable_parameters", format_count),
+        ("Modules with Liger's kernels", "liger_modules", format_count),
     ]
     return tuple((title, show(totals[key])) for title, key, show in rows if key in totals)
 

@@ -1,6 +1,7 @@
 """export: a run's model as a folder that any program loads, with a card that says where it comes from."""
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from rankfold.modeling.sources import model_folder
 from rankfold.recipe.schema import PACKAGE_PREFIX, RUN_PREFIX, Evaluation, Model, Recipe
 from rankfold.report.read import read_facts
 from rankfold.run_folder import RunFolder
-from rankfold.stages.inputs import prepared_summary, recipe_and_task
+from rankfold.stages.inputs import check_trained, prepared_summary, recipe_and_task
 from rankfold.tasks.base import Task
 
 Kind = Literal["model", "adapter"]
@@ -78,7 +79,8 @@ def export(
     if ollama or converter is not None:
         _check_generates(recipe, task, kind)
     tokenizer = load_tokenizer(run.prepared.tokenizer)
-    with atomic.folder(target) as partial:
+    # A link stays one: what it leads to is written.
+    with atomic.folder(target.resolve()) as partial:
         tokenizer.save_pretrained(partial)
         notes = _write_weights(run, recipe, task, tokenizer, partial, kind, dtype)
         if converter is not None:
@@ -89,6 +91,7 @@ def export(
             atomic.write_text(partial / "Modelfile", text)
             notes += said
         _write_card(run, recipe, task, partial, kind, notes)
+        atomic.share(partial)
     return Exported(kind, tuple(notes))
 
 
@@ -133,15 +136,23 @@ def _write_card(
 
 
 def _check(run: RunFolder, target: Path) -> None:
-    if not (run.train_summary.is_file() and run.model.is_dir()):
-        raise UserError(
-            f"{run.run_id} has no trained model yet", remedy=f"See how it is: launch status {run.run_id}"
-        )
+    check_trained(run)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise UserError(
             f"{target} is there already and not an empty folder",
             where="--to",
             remedy="Name a new folder, or empty this one.",
+        )
+    existing = _nearest_folder(target)
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{existing} is not a folder you may write to", where="--to", remedy="Name another folder."
+        )
+    if target.resolve().is_relative_to(run.root.resolve()):
+        raise UserError(
+            f"{target} is inside the run, which holds its own files only",
+            where="--to",
+            remedy="Name a folder outside it.",
         )
     if target.resolve() == Path.cwd():
         raise UserError(
@@ -149,6 +160,11 @@ def _check(run: RunFolder, target: Path) -> None:
             where="--to",
             remedy="Name a new folder.",
         )
+
+
+def _nearest_folder(target: Path) -> Path:
+    """The deepest of the folders above a path that is there."""
+    return next(folder for folder in target.absolute().parents if folder.exists())
 
 
 def _check_generates(recipe: Recipe, task: Task[Any], kind: Kind) -> None:
@@ -241,7 +257,7 @@ def _licence(model: Model) -> str | None:
         about = metadata.metadata(name.removeprefix(PACKAGE_PREFIX))
         said: list[str] = about.get_all("License-Expression") or about.get_all("License") or []
         # Some packages hold the whole text there.
-        return said[0] if said and "\n" not in said[0] else None
+        return said[0] if said and "\n" not in said[0] and said[0] != "UNKNOWN" else None
     card = model_folder(model) / "README.md"
     if not card.is_file():
         return None

@@ -1,10 +1,11 @@
 """What every stage reads first: the run's recipe, its task, and what the stage before left."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
-from rankfold.errors import OperationalError
+from rankfold.errors import OperationalError, UserError
 from rankfold.fingerprints import evaluation_fingerprint
 from rankfold.nbest.units import Fingerprint
 from rankfold.recipe.load import load_recipe
@@ -27,6 +28,16 @@ def demand(path: Path, stage: str) -> None:
             f"there is no {path.name}, so the stage {stage} has not ended well",
             where=str(path.parent),
             remedy=f"Run {stage} first.",
+        )
+
+
+def check_trained(run: RunFolder) -> None:
+    """Raise UserError unless the run has trained its model."""
+    if not (run.train_summary.is_file() and run.model.is_dir()):
+        raise UserError(
+            f"{run.run_id} has no trained model yet",
+            # Its folder names it wherever this is typed, with whatever folder of runs.
+            remedy=f"See how it is: launch status {shlex.quote(str(run.root.absolute()))}",
         )
 
 

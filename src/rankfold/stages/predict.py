@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -21,7 +21,7 @@ from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
 from rankfold.run_folder import RunFolder
 from rankfold.stages.evaluate import load_variant
-from rankfold.stages.inputs import prepared_summary, recipe_and_task
+from rankfold.stages.inputs import check_trained, prepared_summary, recipe_and_task
 from rankfold.tasks.base import Merged, RecordedExamples, Task
 
 INPUT = "input"
@@ -54,7 +54,7 @@ def predict(
         NumericalError: The model gave NaN or infinity.
         UserError: The run has not trained yet, or its task takes no lines of text.
     """
-    _check_trained(run)
+    check_trained(run)
     recipe, task = recipe_and_task(run)
     named = recipe.data.test or recipe.data.source
     columns = named.columns if named else {}
@@ -78,13 +78,6 @@ def predict(
     yield from answering.rest()
 
 
-def _check_trained(run: RunFolder) -> None:
-    if not (run.train_summary.is_file() and run.model.is_dir()):
-        raise UserError(
-            f"{run.run_id} has no trained model yet", remedy=f"See how it is: launch status {run.run_id}"
-        )
-
-
 def _objects(lines: Iterable[Line], columns: Mapping[str, str]) -> Iterator[TableRow]:
     filled = (line for line in lines if line.text.strip())
     for number, line in enumerate(filled, start=1):
@@ -106,7 +99,7 @@ def _texts(lines: Iterable[Line], name: str, task: Task[Any]) -> Iterator[TableR
         raise UserError(
             f"{name} needs more than a text of each example",
             where="--format text",
-            remedy=f"Write JSON lines with the fields of a {task.example_type.__name__}.",
+            remedy=f"Leave it out, and write a JSON object a line, with {_listed_fields(task.example_type)}.",
         )
     input_field = task.facts.input_field
     return (
@@ -114,6 +107,11 @@ def _texts(lines: Iterable[Line], name: str, task: Task[Any]) -> Iterator[TableR
         for line in lines
         if line.text.strip()
     )
+
+
+def _listed_fields(kind: type[Example]) -> str:
+    needed = (one for one in fields(cast(Any, kind)) if one.name != "id")
+    return ", ".join(one.name for one in needed if one.default is MISSING and one.default_factory is MISSING)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from rankfold.data.feature_writer import write_features
 from rankfold.data.features import Features
 from rankfold.data.mixing import MAIN
 from rankfold.data.packing import pack
-from rankfold.data.pieces import Tokeniser, num_processes
+from rankfold.data.pieces import Tokenise, Tokeniser, num_processes
 from rankfold.data.sides import Splits, TrainingSet
 from rankfold.data.splits import read_splits
 from rankfold.data.store import example_lines, write_examples
@@ -127,14 +127,18 @@ class Preparation:
         for one in sets:
             for examples, features in tokeniser.pieces_of(one.examples):
                 file.writelines(example_lines(examples, self.task.example_type))
-                counts[one.name].add(len(examples), features)
+                counts[one.name].add(examples, features, named_by=self._named_by(tokeniser.alone))
                 untrained.difference_update(*map(labels_of, examples))
                 yield features
 
     def held_out(self, side: str, splits: Splits) -> Counts:
         """Tokenise and write what is tested or validated on; return its counts."""
         examples: Sequence[Example] = getattr(splits, side)
-        features = self.task.evaluation_features(examples, self.tokenizer, self.recipe, splits.labels)
+
+        def features_of(examples: Sequence[Example]) -> Features:
+            return self.task.evaluation_features(examples, self.tokenizer, self.recipe, splits.labels)
+
+        features = features_of(examples)
         if not len(features):
             raise DataError(
                 f"not one of {len(examples):,} {side} examples gives a row, so there is nothing to score",
@@ -144,8 +148,12 @@ class Preparation:
         write_examples(self.folder.examples(side), examples, self.task.example_type)
         Dataset.from_dict(features.columns).save_to_disk(self.folder.features(side))
         counts = Counts.of(splits, side)
-        counts.add(len(examples), features)
+        counts.add(examples, features, named_by=self._named_by(features_of))
         return counts
+
+    def _named_by(self, features_of: Tokenise) -> "Tokenise | None":
+        """What finds the examples behind a loss: only where they are told, since it takes time."""
+        return features_of if self.recipe.data.cleaning.strict else None
 
 
 def prepare(run: RunFolder) -> None:
@@ -198,7 +206,7 @@ def _prepare(preparation: Preparation) -> dict[str, Any]:
             {side: getattr(counts, kind).counts for side, counts in found.items()}
             for kind in ("dropped", "repaired")
         )
-        refuse_losses(dropped, repaired, {})
+        refuse_losses(dropped, repaired, {side: counts.first for side, counts in found.items()})
     return {
         "task": recipe.task,
         "labels": list(splits.labels),

@@ -231,4 +231,4 @@ class Task(ABC, Generic[ExampleT]):
 
     @abstractmethod
     def metrics(self, details: Iterable[Row], recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
-        """Score a data set from the details of all its examples, in order."""
+        """Score a data set from the details of all its examples, in order; None is a score not measured."""

@@ -36,7 +36,7 @@ class TextClassification(Task[TextExample]):
     peft_task_type = "SEQ_CLS"
     unit_name = "text"
     example_type = TextExample
-    merge_settings = frozenset({"n_best_size", "num_bootstrap_resamples"})
+    merge_settings = frozenset({"n_best_size", "num_bootstrap_resamples", "multi_label_threshold"})
     facts = BUILT_IN["text_classification"][1]
 
     def example_of(self, row: Row, where: str) -> TextExample:
@@ -203,8 +203,9 @@ def _encoded(examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase
 
 
 def _chosen(ranked: Ranked, recipe: Recipe) -> Ranked:
-    """The best label, or with `multi_label` all that are more probable than not."""
-    size = int((ranked.probabilities > 0.5).sum()) if recipe.data.multi_label else 1
+    """The best label, or with `multi_label` all that reach the threshold."""
+    reached = ranked.probabilities >= recipe.evaluation.multi_label_threshold
+    size = int(reached.sum()) if recipe.data.multi_label else 1
     return Ranked(ranked.order[:size], ranked.probabilities[:size])
 
 

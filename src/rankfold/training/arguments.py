@@ -1,12 +1,12 @@
 """A recipe's training settings as transformers' TrainingArguments."""
 
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainingArguments
+from transformers.utils import is_liger_kernel_available
 
 from rankfold.errors import RecipeError
 from rankfold.recipe.deepspeed import deepspeed_configuration
@@ -88,11 +88,11 @@ def training_arguments(
     """
     _check_all_used()
     train = recipe.train
-    if train.use_liger_kernel and find_spec("liger_kernel") is None:
+    if train.use_liger_kernel and not is_liger_kernel_available():
         raise RecipeError(
-            "Liger's kernels are asked for, but liger-kernel is not installed",
+            "Liger's kernels are asked for, but liger-kernel is not installed, or older than 0.3",
             where="train.use_liger_kernel",
-            remedy="pip install liger-kernel, or leave it out.",
+            remedy="pip install --upgrade liger-kernel, or submit with train.use_liger_kernel=false.",
         )
     return TrainingArguments(
         output_dir=str(output_dir),
@@ -111,7 +111,7 @@ def training_arguments(
         ddp_timeout=int(collective_timeout(recipe).total_seconds()),
         # The collators choose what a model needs.
         remove_unused_columns=False,
-        # With an adapter every trainable weight is used in every step.
+        # Weights that the loss does not depend on are found, and left out, before training.
         ddp_find_unused_parameters=False,
         deepspeed=deepspeed_configuration(recipe),
         # Early stopping goes on counting where it was interrupted.

@@ -7,6 +7,7 @@ from typing import Any
 
 from datasets import Dataset
 from peft import PeftModel
+from torch import Tensor
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedModel,
@@ -25,6 +26,7 @@ from rankfold.modeling.adapters import add_adapter, count_parameters, unused_lay
 from rankfold.modeling.freeze import freeze
 from rankfold.modeling.load import LoadedModel, load_model, load_tokenizer
 from rankfold.modeling.sources import model_folder
+from rankfold.ranks import ranks
 from rankfold.recipe.schema import Recipe, Train
 from rankfold.recipe.steps import global_batch_size
 from rankfold.run_folder import RunFolder, job_name
@@ -34,11 +36,13 @@ from rankfold.training.callbacks import ProgressCallback, SaveStepsCallback
 from rankfold.training.checkpoints import resume_point
 from rankfold.training.deepspeed import prepare_deepspeed
 from rankfold.training.distillation import Loss, check_same_classes, distilled
+from rankfold.training.liger_check import LigerCheck, num_liger_modules
 from rankfold.training.packing_check import PackingCheck
 from rankfold.training.save import save_model
 from rankfold.training.trackers import name_the_run
 from rankfold.training.tracking import TrackingCallback
 from rankfold.training.trainer import FineTuningTrainer
+from rankfold.training.unused import freeze_unused
 from rankfold.training.validation import Validation, ValidationSet
 
 
@@ -70,8 +74,8 @@ def fine_tune(
         lifeline: Hears that training gets on, and says when to stop.
 
     Raises:
-        ModelError: The model cannot be loaded, has none of the adapter's layers or of those to freeze, or
-            does not mean by its labels and tokens what its teacher does.
+        ModelError: The model cannot be loaded, has none of the adapter's layers or of those to freeze, does
+            not mean by its labels and tokens what its teacher does, or Liger has no kernels for it.
         NumericalError: The loss became NaN or infinite, or an evaluation met either.
         OperationalError: The ranks do not see each other, or the saved model is not whole.
         OSError: There is no room for a checkpoint or the model.
@@ -90,10 +94,12 @@ def fine_tune(
     if teacher is not None:
         check_same_classes(loaded.model, teacher, _vocabularies(tokenizer, recipe))
     model = _trainable(loaded, recipe, task, tokenizer)
+    tracking = TrackingCallback(run, has_begun=checkpoint is not None)
+    loss = _loss(task, teacher, recipe)
     trainer = FineTuningTrainer(
         model=model,
         args=arguments,
-        loss=_loss(task, teacher, recipe),
+        loss=loss,
         num_items=task.num_items,
         shifts_labels=_shifts_labels(task),
         train_dataset=features,
@@ -104,17 +110,20 @@ def fine_tune(
         save_total_limit=recipe.train.save_total_limit,
         lifeline=lifeline,
         validation=Validation(task, recipe, tokenizer, labels, validation) if validation else None,
-        callbacks=_callbacks(run, recipe.train),
+        callbacks=[tracking, *_callbacks(run, recipe.train)],
     )
+    tracking.guard(trainer.callback_handler.callbacks)
     # ProgressCallback says the same in words.
     trainer.remove_callback(PrinterCallback)
+    if recipe.distributed.strategy == "ddp":
+        _freeze_unused(trainer, loss, task.collate([features[ranks().rank % len(features)]], tokenizer))
     lifeline.beat()
     output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     lifeline.beat()
     # The Trainer turned the cache of keys and values off, but generating wants it.
     loaded.model.config.use_cache = uses_cache
     save_model(trainer, tokenizer, run.model)
-    return _summary(output, trainer, model, recipe)
+    return _summary(output, trainer, model, recipe) | {"tracker_errors": tracking.errors}
 
 
 def _arguments(run: RunFolder, recipe: Recipe, task: Task[Any], world_size: int) -> TrainingArguments:
@@ -131,14 +140,27 @@ def _arguments(run: RunFolder, recipe: Recipe, task: Task[Any], world_size: int)
     return arguments
 
 
+def _freeze_unused(trainer: FineTuningTrainer, loss: Loss, batch: dict[str, Any]) -> None:
+    """Leave out what the loss of a batch does not depend on; see `freeze_unused`."""
+    on_device = trainer._prepare_inputs(batch)
+
+    def of_batch() -> Tensor:
+        # As in training: some attention kernels take no float32.
+        with trainer.accelerator.autocast():
+            return loss(trainer.model, on_device)[0]
+
+    freeze_unused(trainer.model, of_batch)
+
+
 def _callbacks(run: RunFolder, train: Train) -> list[TrainerCallback]:
     callbacks = [
         ProgressCallback(run.progress(job_name("train"))),
         SaveStepsCallback(train.save_steps),
-        TrackingCallback(run),
     ]
     if train.packing:
         callbacks.append(PackingCheck())
+    if train.use_liger_kernel:
+        callbacks.append(LigerCheck())
     if train.early_stopping_patience is not None:
         patience, threshold = train.early_stopping_patience, train.early_stopping_threshold
         callbacks.append(EarlyStoppingCallback(patience, threshold))
@@ -228,6 +250,7 @@ def _summary(
         "global_batch_size": global_batch_size(recipe.train, arguments.world_size),
         "trainable_parameters": trainable,
         "total_parameters": total,
+        **({"liger_modules": num_liger_modules(model)} if recipe.train.use_liger_kernel else {}),
         "log_history": [entry for entry in history if "loss" in entry],
         "eval_history": [entry for entry in map(_evaluation, history) if entry],
         "metric_for_best_model": arguments.metric_for_best_model,

@@ -145,7 +145,8 @@ def _files_of_tensors(folder: Path) -> dict[str, Path]:
 
 def _as_saved(model: Module, name: str, tensor: Tensor) -> dict[str, Tensor]:
     """The tensors that a weight is in a file: transformers fuses experts in memory and saves each apart."""
-    if not getattr(model, "_weight_conversions", None):
+    # An adapter has the base model's attributes too, but is saved as it is in memory.
+    if isinstance(model, PeftModel) or not getattr(model, "_weight_conversions", None):
         return {name: tensor}
     saved: dict[str, Tensor] = revert_weight_conversion(model, {name: tensor})
     return saved

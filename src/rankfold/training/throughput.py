@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from rankfold.data.noise import of_epoch
 from rankfold.distributed import all_gather_bytes, total
 
 Batch = dict[str, Any]
@@ -56,13 +57,17 @@ class CountingCollator:
     """A collator that counts beside each batch what is in it: where padding is, only it still knows.
 
     It counts before a batch goes to the GPU, which nobody then has to wait for.
+
+    Attributes:
+        epoch: The epoch that the next batches belong to, from 0: rows have other noise in each.
     """
 
     def __init__(self, collate: Callable[[Rows], Batch], num_items: Callable[[Batch], int]) -> None:
         self._collate, self._num_items = collate, num_items
+        self.epoch = 0
 
     def __call__(self, rows: Rows) -> Batch:
-        batch = self._collate(rows)
+        batch = self._collate([of_epoch(row, self.epoch) for row in rows])
         return {**batch, WORK: work_of(rows, batch, self._num_items(batch))}
 
 

@@ -75,20 +75,30 @@ def track_results(run: RunFolder, report_to: Sequence[str]) -> None:
 
     Results are whole without a tracker, so that none may cost them.
     """
-    errors: dict[str, str] = {}
-    if report_to:
-        name_the_run(run)
-        results = read_results(run)
-        for tracker in report_to:
-            try:
-                _TELL[tracker](run, results)
-            except Exception as error:
-                errors[tracker] = _described(tracker, error)
-                print(f"warning: {tracker} was not told the results: {errors[tracker]}", flush=True)
+    errors = dict(_told(run, report_to)) if report_to else {}
+    for tracker, why in errors.items():
+        print(f"warning: {tracker} was not told the results: {why}", flush=True)
     if errors:
         atomic.write_json(run.tracker_errors, errors)
     else:
         run.tracker_errors.unlink(missing_ok=True)
+
+
+def _told(run: RunFolder, report_to: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Tell each tracker; yield each that could not be told, with the reason."""
+    try:
+        name_the_run(run)
+        results = read_results(run)
+    except Exception as error:
+        # A task of another package may write details of another shape.
+        yield from ((tracker, f"what to tell cannot be read: {described(error)}") for tracker in report_to)
+        return
+    for tracker in report_to:
+        try:
+            _TELL[tracker](run, results)
+        except Exception as error:
+            is_here = find_spec(tracker) is not None
+            yield tracker, described(error) if is_here else "it is not installed where the merge ran"
 
 
 def read_results(run: RunFolder) -> Results:
@@ -124,9 +134,8 @@ def _entities(text: str, spans: Sequence[Sequence[Any]]) -> str:
     return ", ".join(f"{text[start:end]} ({label})" for start, end, label, *_ in spans)
 
 
-def _described(tracker: str, error: Exception) -> str:
-    if find_spec(tracker) is None:
-        return "it is not installed where the merge ran"
+def described(error: Exception) -> str:
+    """An error in one line, without secrets."""
     lines = str(error).strip().splitlines()
     return redact_line(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
 

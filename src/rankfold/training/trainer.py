@@ -60,10 +60,11 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         lifeline: Lifeline | None = None,
         **options: Any,
     ):
+        collator = CountingCollator(data_collator, num_items)
         # The Trainer only wants to know that there is a data set where it is to evaluate.
         super().__init__(
             eval_dataset=validation.set.features if validation else None,
-            data_collator=CountingCollator(data_collator, num_items),
+            data_collator=collator,
             **options,
         )
         # Of compute_loss, which leaves the Trainer nothing to divide.
@@ -71,6 +72,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         self.throughput = Throughput()
         self._loss, self._shifts_labels = loss, shifts_labels
         self._items: deque[int] = deque()
+        self._collator = collator
         self._head_learning_rate = head_learning_rate
         self._new_parameters = new_parameters
         self._save_total_limit = save_total_limit
@@ -172,6 +174,8 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         return sampler
 
     def _run_epoch(self, *, epoch: int, **options: Any) -> None:
+        # Before the loader is iterated, which gives its processes what the collator is then.
+        self._collator.epoch = epoch
         if self._length_grouped is not None:
             # In an epoch that is taken up in its middle, the Trainer does not reach it on several ranks.
             self._length_grouped.set_epoch(epoch)
@@ -256,7 +260,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
             raise RecipeError(
                 f'there is no metric "{wanted}"; there are {", ".join(found)}',
                 where="train.metric_for_best_model",
-                remedy="Name one of these.",
+                remedy="Name one of these, or validate on what it is computed from.",
             )
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)

@@ -1,7 +1,7 @@
 """Data sets by hub name, read from what was fetched."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import datasets
 import pyarrow as pa
@@ -9,11 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from fake_hub import fill_cache
 
-from rankfold.data.examples import Answer, QuestionExample
+from rankfold.data.examples import Answer, QuestionExample, TextExample
 from rankfold.data.hub import read_hub
 from rankfold.data.readers import count_examples, read_examples
 from rankfold.errors import DataError
 from rankfold.recipe.schema import Source
+from rankfold.tasks.multiple_choice import MultipleChoice
+from rankfold.tasks.text_classification import TextClassification
 
 ROW = {
     "id": "q1",
@@ -55,7 +57,10 @@ def fetched(cache: Path) -> Source:
 
 
 def loading(rows: list[dict[str, Any]]) -> Any:
-    return lambda folder, split: rows
+    class Loaded(list[dict[str, Any]]):
+        features: ClassVar[dict[str, Any]] = {}
+
+    return lambda folder, split: Loaded(rows)
 
 
 def failing(error: Exception) -> Any:
@@ -163,6 +168,60 @@ def test_texts_and_offsets_that_do_not_pair_up_are_an_error(
         'found {"text": ["Danube"], "answer_start": []}\n'
         "  → Give every answer a text and an `answer_start`."
     )
+
+
+CLASSES = datasets.ClassLabel(names=["bad", "good"])
+
+
+def classes_of(folder: Path, columns: dict[str, str]) -> Source:
+    """A data set whose labels are numbers with names, by themselves, in lists and in objects."""
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "label": CLASSES,
+            "tags": datasets.List(CLASSES),
+            "votes": [{"by": datasets.Value("string"), "vote": CLASSES}],
+            "choices": datasets.List(datasets.Value("string")),
+        }
+    )
+    rows: list[dict[str, Any]] = [
+        {"label": 1, "tags": [0, 1], "votes": [{"by": "Anna", "vote": 1}]},
+        {"label": 0, "tags": [], "votes": []},
+        {"label": -1, "tags": None, "votes": None},
+    ]
+    shared: dict[str, Any] = {"text": "The river.", "choices": ["sea", "land"]}
+    table = datasets.Dataset.from_list([{**shared, **row} for row in rows], features=features)
+    folder.mkdir()
+    table.to_parquet(folder / "train.parquet")
+    return Source(path=f"hub:{folder}", format="hub", columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("column", "labels"),
+    [
+        ("label", [("good",), ("bad",), ()]),
+        ("tags", [("bad", "good"), (), ()]),
+        ("votes[].vote", [("good",), (), ()]),
+    ],
+)
+def test_classes_have_their_names(
+    column: str, labels: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    source = classes_of(tmp_path / "set", {"labels": column})
+    found = read_examples(source, example_of=TextClassification().example_of)
+    assert [example.labels for example in found.examples if isinstance(example, TextExample)] == labels
+    chosen = read_examples(source, ["good"], example_of=TextClassification().example_of)
+    assert {label for example in chosen.examples for label in vars(example)["labels"]} == {"good"}
+
+
+def test_a_class_is_its_number_where_a_number_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    source = classes_of(tmp_path / "set", {"question": "text", "answer": "label"})
+    found = read_examples(source, example_of=MultipleChoice().example_of)
+    assert [vars(example)["answer"] for example in found.examples] == [1, 0, None]
 
 
 def test_how_many_examples_the_hub_has_is_not_known() -> None:

@@ -16,6 +16,7 @@ from rankfold.data.noise import (
     mask_tokens,
     noise_seed,
     num_masked,
+    of_epoch,
     span_noise,
 )
 
@@ -120,6 +121,17 @@ def test_the_noise_of_a_batch_follows_from_its_rows_and_their_order() -> None:
     assert len(set(draws(batch_generators(seeds)))) == 4
     for other in (seeds[::-1], [*seeds[:3], seeds[0]], seeds[:3]):
         assert not set(draws(batch_generators(other))) & set(draws(batch_generators(seeds)))
+
+
+@given(seed=SEEDS, epochs=st.sets(st.integers(0, 1000), min_size=2, max_size=5))
+def test_a_row_has_other_noise_in_each_epoch_and_the_same_in_the_same(seed: int, epochs: set[int]) -> None:
+    row = {"input_ids": [1, 2], "noise_seed": seed}
+    seeds = [of_epoch(row, epoch)["noise_seed"] for epoch in sorted(epochs)]
+    assert len(set(seeds)) == len(epochs)
+    assert seeds == [of_epoch(row, epoch)["noise_seed"] for epoch in sorted(epochs)]
+    assert all(0 <= each < 2**63 for each in seeds)
+    without = {"input_ids": [1, 2]}
+    assert of_epoch(without, 3) == without
 
 
 def test_pieces_documents_and_recipes_have_noise_of_their_own() -> None:

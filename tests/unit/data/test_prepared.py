@@ -1,6 +1,7 @@
 """prepare on mixed, packed, streamed and strict data: what is written and what is counted."""
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,13 +109,59 @@ def test_strict_refuses_and_leaves_nothing(tmp_path: Path, causal_folder: Path) 
     assert {path.name for path in (tmp_path / "run" / "run").iterdir()} == {"recipe.yaml", "run.json"}
 
 
+def refused(run: RunFolder) -> str:
+    with pytest.raises(DataError) as caught:
+        prepare(run)
+    return caught.value.message
+
+
+@pytest.mark.usefixtures("_pieces_of_two")
+def test_strict_names_the_first_examples_that_tokenising_drops(tmp_path: Path, causal_folder: Path) -> None:
+    rows = [
+        {"id": f"c{number}", "prompt": "Where does Anna live?", "completion": "Ulm" * (number % 2)}
+        for number in range(10)
+    ]
+    strict = {"cleaning": {"strict": True}, "max_length": 64}
+    data = twice(tmp_path, rows)
+    message = refused(new_run(tmp_path, "instruction", causal_folder, data=data | strict))
+    assert "dropped from train: 5 × no turn of the assistant (first: id c0; id c2; id c4)" in message
+
+
+def test_strict_names_what_tags_cannot_say(tmp_path: Path, encoder_folder: Path) -> None:
+    anna, whole, cut = ({"start": 0, "end": end, "label": "person"} for end in (4, 13, 2))
+    entities = [[anna], [anna, whole], [cut], [anna, whole]]
+    rows = [
+        {"id": f"e{number}", "text": "Anna moved to Ulm.", "entities": spans}
+        for number, spans in enumerate(entities)
+    ]
+    sources = {side: source | {"format": "spans"} for side, source in twice(tmp_path, rows).items()}
+    data = sources | {"cleaning": {"strict": True}, "max_length": 32, "doc_stride": 8}
+    message = refused(new_run(tmp_path, "token_classification", encoder_folder, data=data))
+    assert "dropped from train: 2 × entity_overlaps_a_longer_one (first: id e1; id e3)" in message
+    assert "repaired in train: 1 × entity_border_inside_a_token (first: id e2)" in message
+
+
+def test_strict_names_examples_of_the_test_set_too(tmp_path: Path, encoder_folder: Path) -> None:
+    data = twice(tmp_path, [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}])
+    known, unknown = ({"id": f"of {label}", "text": "b", "label": label} for label in "xz")
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (known, unknown)))
+    data |= {"cleaning": {"strict": True}}
+    message = refused(new_run(tmp_path, "text_classification", encoder_folder, data=data))
+    assert "in test: 1 × label that training has not, counted as wrong (first: id of z)" in message
+
+
+def twice(folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The same rows to train and to test on, in a file each."""
+    sources = {side: {"path": str(folder / f"{side}.jsonl"), "format": "jsonl"} for side in ("train", "test")}
+    for source in sources.values():
+        Path(source["path"]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return sources
+
+
 def classified(folder: Path, model: Path, *rows: tuple[str, str | None], **data: Any) -> RunFolder:
     """Prepare texts with labels, of which a piece is two."""
-    file = folder / "texts.jsonl"
-    file.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
-    source = {"path": str(file), "format": "jsonl"}
-    sets = {"train": source, "test": source, "max_length": 64, **data}
-    run = new_run(folder, "text_classification", model, data=sets)
+    sources = twice(folder, [{"text": text, "label": label} for text, label in rows])
+    run = new_run(folder, "text_classification", model, data={**sources, "max_length": 64, **data})
     prepare(run)
     return run
 
@@ -154,10 +201,7 @@ def test_training_examples_of_which_none_gives_a_row_are_refused_with_the_reason
     folder = tmp_path / "documents"
     folder.mkdir()
     asked = [{"prompt": f"Who is {name}?", "completion": ""} for name in ("Anna", "Paul", "Ulm")]
-    file = folder / "asked.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in asked))
-    source = {"path": str(file), "format": "jsonl"}
-    run = new_run(folder, "instruction", encoder_folder, data={"train": source, "test": source})
+    run = new_run(folder, "instruction", encoder_folder, data=twice(folder, asked))
     with pytest.raises(DataError) as caught:
         prepare(run)
     assert caught.value.message == "no training example gives a row: 3 × no turn of the assistant"

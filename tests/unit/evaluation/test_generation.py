@@ -9,7 +9,7 @@ from models import absolute_causal_model, causal_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rankfold.evaluation import scoring
+from rankfold.evaluation import one_pass
 from rankfold.evaluation.generation import generate
 
 from .slowly import (
@@ -112,7 +112,7 @@ def test_log_probabilities_are_the_same_however_few_logits_fit_at_a_time(
 ) -> None:
     search: dict[str, Any] = {"num_beams": 3, "num_return_sequences": 3}
     at_once = sequences(model, **search)
-    monkeypatch.setattr(scoring, "LOGITS_AT_A_TIME", 1)
+    monkeypatch.setattr(one_pass, "LOGITS_AT_A_TIME", 1)
     assert [one.log_probability for one in sequences(model, **search)] == pytest.approx(
         [one.log_probability for one in at_once], abs=1e-4
     )

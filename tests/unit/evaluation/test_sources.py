@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import BartConfig, BartForConditionalGeneration, PreTrainedModel, set_seed
 
 from rankfold.errors import ModelError
-from rankfold.evaluation import scoring
+from rankfold.evaluation import one_pass
 from rankfold.evaluation.generation import GeneratedSequence, generate
 from rankfold.evaluation.sources import kept_settings, read_sources
 
@@ -205,7 +205,7 @@ def test_log_probabilities_are_the_same_however_few_logits_fit_at_a_time(
 ) -> None:
     search = SEARCHES["all beams"]
     at_once = [one.log_probability for one in sequences(model, **search)]
-    monkeypatch.setattr(scoring, "LOGITS_AT_A_TIME", 1)
+    monkeypatch.setattr(one_pass, "LOGITS_AT_A_TIME", 1)
     assert [one.log_probability for one in sequences(model, **search)] == pytest.approx(at_once, abs=1e-4)
 
 

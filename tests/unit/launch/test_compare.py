@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from launch.cli import main
-from launch.compare import Comparison, chosen_runs, compare, comparison_lines
+from launch.compare import Comparison, chosen_runs, compare
+from launch.compare_text import comparison_lines
 from launch.plan import Plan
 from launch.processes import Process
 from launch.states import DriverState, JobState, State, now, read_json
@@ -126,6 +127,62 @@ def test_a_task_says_which_way_its_own_metric_is_better(
     assert ranks(compare("", runs, None))[0] == (1, "small-1")
 
 
+@pytest.fixture
+def make_orphan(make_scored: MakeScored) -> MakeScored:
+    """Make a run whose task was in a package that is gone."""
+
+    def make(number: int, error: float, best: str | None = "mean_error", **sections: Any) -> RunFolder:
+        run = make_scored(number, 0.5, **sections)
+        recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+        run.recipe.write_text(yaml.safe_dump(recipe | {"task": "text_rating"}, allow_unicode=True))
+        atomic.write_json(run.metrics("fine_tuned"), {"mean_error": error, "accuracy": error})
+        atomic.write_json(run.train_summary, {"train_loss": error, "metric_for_best_model": best})
+        atomic.write_json(run.prepare_summary, {"task": "text_rating", "labels": [], "max_length": 64})
+        run.details("fine_tuned").write_text("")
+        return run
+
+    return make
+
+
+def test_runs_whose_task_is_gone_are_shown_and_ranked_only_by_what_is_known(make_orphan: MakeScored) -> None:
+    runs = [make_orphan(1, 0.5, **with_rate(1e-5)), make_orphan(2, 0.25, **with_rate(3e-4))]
+    comparison = compare("2 runs", runs, None)
+    assert (comparison.metric, comparison.better, comparison.ranked) == ("mean_error", None, ())
+    title, _, header, one, other, *notes = comparison_lines(comparison, color=False)
+    assert title == "2 runs by mean_error"
+    assert " learning_rate " in header
+    assert one.split()[:4] == ["–", "small-1", "0.5", "1e-05"]
+    assert other.split()[:4] == ["–", "small-2", "0.25", "0.0003"]
+    assert notes == [
+        "note: no installed package has the task text_rating, so metrics of its own have the names of "
+        "metrics.json",
+        "note: whether more or less of mean_error is better is not known, so no run is ranked",
+    ]
+    assert comparison.to_json()["unranked"][0]["score"] == 0.5
+    assert ranks(compare("", runs, "accuracy")) == [(1, "small-1"), (2, "small-2")]
+    assert ranks(compare("", runs, "train_loss")) == [(1, "small-2"), (2, "small-1")]
+
+
+def test_of_a_task_that_is_gone_a_metric_must_be_named_where_the_run_names_none(
+    make_orphan: MakeScored,
+) -> None:
+    with pytest.raises(UserError, match="one of their metrics: train_loss, mean_error, accuracy"):
+        compare("", [make_orphan(1, 0.5, best=None)], None)
+
+
+@pytest.mark.parametrize("command", ["status", "why", "report", "logs"])
+def test_other_commands_read_a_run_whose_task_is_gone(
+    make_orphan: MakeScored, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_orphan(1, 0.5)
+    assert main([command, "small-1", "--runs-dir", str(run.root.parent)]) == 0
+    if command == "report":
+        said = capsys.readouterr().out
+        assert "| mean_error |" in said
+        page = run.report_html.read_text(encoding="utf-8")
+        assert "No installed package has the task text_rating" in page
+
+
 def test_an_order_that_means_little_is_said(make_scored: MakeScored) -> None:
     runs = [
         make_scored(1, 0.70, (0.65, 0.75)),
@@ -160,6 +217,14 @@ def test_runs_of_different_tasks_need_a_metric_that_all_have(make_scored: MakeSc
     with pytest.raises(UserError, match="different tasks: extractive_qa, generative_ner"):
         compare("", runs, None)
     assert ranks(compare("", runs, "train_loss")) == [(1, "small-1"), (2, "small-2")]
+
+
+def test_what_a_run_could_not_measure_does_not_rank_it(make_scored: MakeScored) -> None:
+    run = make_scored(1, 0.5, task="embedding")
+    atomic.write_json(run.metrics("fine_tuned"), {"spearman_cosine": 0.7, "recall_at_1": None})
+    assert compare("1 run", [run], None).metric == "spearman_cosine"
+    with pytest.raises(UserError, match="none of these runs has the metric recall_at_1"):
+        compare("1 run", [run], "recall_at_1")
 
 
 def test_a_sweep_is_found_by_its_newest_run_by_name_and_by_the_start_of_one(make_scored: MakeScored) -> None:

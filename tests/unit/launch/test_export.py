@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,47 @@ def test_a_folder_with_something_in_it_is_left_alone(
     assert main(["export", str(tagger.root), "--to", str(tmp_path)]) == 2
     assert f"--to: {tmp_path} is there already and not an empty folder" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [("run/exported", "run/exported is inside the run"), ("a file/model", "a file is not a folder you may")],
+)
+def test_a_place_where_no_folder_can_be_is_told_before_anything_is_loaded(
+    tmp_path: Path, target: str, message: str
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.model.mkdir(parents=True)
+    run.train_summary.touch()
+    (tmp_path / "a file").touch()
+    with pytest.raises(UserError, match=f"--to: .*{message}"):
+        export(run, tmp_path / target)
+
+
+def test_a_run_without_scores_is_exported_where_a_link_leads_for_others_to_read(
+    tagger: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(Path(shutil.copytree(tagger.root, tmp_path / "run")))
+    shutil.rmtree(run.root / "results")
+    # As a package says it that has no SPDX name.
+    base = Path(yaml.safe_load(run.recipe.read_text())["model"]["name_or_path"])
+    (base / "README.md").write_text("---\nlicense: Ask us first\n---\n")
+    (tmp_path / "wide").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "wide")
+    try:
+        export(run, tmp_path / "link")
+    finally:
+        (base / "README.md").unlink()
+    card = (tmp_path / "wide" / "README.md").read_text(encoding="utf-8")
+    _, front, body = card.split("---\n", 2)
+    assert not {"license", "model-index"} & yaml.safe_load(front).keys()
+    assert "whose licence is Ask us first" in body
+    assert "None: the run had not been evaluated when this was written." in body
+    (tmp_path / "of umask").touch()
+    expected = (tmp_path / "of umask").stat().st_mode
+    assert {file.stat().st_mode for file in (tmp_path / "wide").iterdir()} == {expected}
+    (tmp_path / "new").mkdir()
+    assert (tmp_path / "wide").stat().st_mode == (tmp_path / "new").stat().st_mode
 
 
 def test_the_folder_one_is_in_is_not_replaced(

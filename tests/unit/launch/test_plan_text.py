@@ -99,10 +99,11 @@ def test_data_that_is_not_here_leaves_the_steps_unknown_and_is_mentioned(
 def test_steps_that_depend_on_how_long_texts_are_are_not_told_as_if_known(
     packing: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "texts.jsonl").write_text('{"text": "A text."}\n' * 16)
+    for file in ("texts.jsonl", "test.jsonl"):
+        (tmp_path / file).write_text('{"text": "A text."}\n' * 16)
     (tmp_path / "texts.yaml").write_text(
         "name: texts\ntask: causal_lm\nmodel: {name_or_path: some/decoder}\n"
-        "data:\n  train: {path: texts.jsonl, format: jsonl}\n  test: {path: texts.jsonl, format: jsonl}\n"
+        "data:\n  train: {path: texts.jsonl, format: jsonl}\n  test: {path: test.jsonl, format: jsonl}\n"
         "train: {per_device_train_batch_size: 8, num_train_epochs: 1}\n"
     )
     assert main(["plan", "texts.yaml", "--no-scripts", f"train.packing={packing}", "--cluster", "local"]) == 0

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,8 @@ def test_a_file_of_answers_is_written_as_a_whole(
     assert main(["predict", str(tagger.root), "--input", str(path), "--output", str(target)]) == 0
     assert capsys.readouterr().out == f"10 predictions: {target}\n"
     assert len(target.read_bytes().splitlines()) == 10
+    (tmp_path / "of umask").touch()
+    assert target.stat().st_mode == (tmp_path / "of umask").stat().st_mode
 
 
 def test_no_rows_are_no_answers(tagger: RunFolder) -> None:
@@ -179,11 +182,43 @@ def test_a_run_that_has_not_trained_cannot_answer(make_run: Any) -> None:
         next(predict(make_run(), []))
 
 
+def test_where_to_look_is_a_command_that_works_from_anywhere(
+    make_run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run()
+    monkeypatch.chdir(run.root)
+    for words in (["predict", "--input", str(run.plan)], ["export", "--to", "elsewhere"]):
+        assert main([words[0], "latest", *words[1:], "--runs-dir", ".."]) == 2
+        [remedy] = [line for line in capsys.readouterr().err.splitlines() if "→" in line]
+        monkeypatch.chdir(run.root.parent.parent)
+        assert main(shlex.split(remedy.partition(": launch ")[2])) == 0
+        assert run.run_id in capsys.readouterr().out
+        monkeypatch.chdir(run.root)
+
+
+ODD_LINES = "\ufeff" + "Anna\u2028moved\x85 to Ulm.\r\n\r\n" + "Ulm " * 400 + "\r\n\0 😀\r\nPaul"
+
+
+def test_odd_lines_are_answered_each_in_order(
+    tagger: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, target = tmp_path / "texts.txt", tmp_path / "answers.jsonl"
+    path.write_bytes(ODD_LINES.encode())
+    arguments = ["predict", str(tagger.root), "--format", "text", "--output", str(target)]
+    assert main([*arguments, "--input", str(path)]) == 0
+    answers = target.read_bytes().split(b"\n")
+    assert answers.pop() == b""
+    assert [json.loads(answer)["id"] for answer in answers] == ["1", "3", "4", "5"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(ODD_LINES.encode())))
+    assert main([*arguments, "--input", "-"]) == 0
+    assert target.read_bytes().split(b"\n")[:-1] == answers
+
+
 def test_questions_cannot_come_as_lines_of_text(tmp_path: Path, finished: RunFolder) -> None:
     if "extractive_qa" not in finished.recipe.read_text():
         assert list(predict(finished, [], text=True)) == []
         return
-    with pytest.raises(UserError, match="extractive_qa needs more than a text of each example"):
+    with pytest.raises(UserError, match=r"extractive_qa needs more than a text(.|\n)*with question, context"):
         list(predict(finished, [], text=True))
 
 
@@ -191,6 +226,8 @@ def test_questions_cannot_come_as_lines_of_text(tmp_path: Path, finished: RunFol
     ("words", "message"),
     [
         (["--input", "nowhere.jsonl"], "--input: there is no file nowhere.jsonl"),
+        (["--input", "-", "--output", "/dev/null"], "--output: /dev/null is there already and not a file"),
+        (["--input", "-", "--output", "/dev/null/x"], "--output: /dev/null is not a folder you may write to"),
         (["--input", "-", "--batch-size", "0"], "must be at least 1"),
         ([], "required: --input"),
     ],

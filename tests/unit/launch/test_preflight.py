@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import liger_stand_in
 import pytest
 
 from launch import preflight
@@ -38,6 +39,23 @@ def test_a_folder_of_the_trackers_name_is_no_tracker(
     monkeypatch.syspath_prepend(str(tmp_path))
     recipe = make_recipe(tracking={"report_to": ["trackio"]})
     assert "the tracker trackio is not installed" in problems(recipe, tmp_path)
+
+
+def test_kernels_that_are_not_installed_or_not_for_the_model_are_told(
+    make_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "gpt2"}')
+    recipe = make_recipe(model={"name_or_path": str(model)}, train={"use_liger_kernel": True})
+    assert "train.use_liger_kernel: the package liger-kernel is not installed" in problems(recipe, tmp_path)
+    liger_stand_in.write(tmp_path / "site")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    text = problems(recipe, tmp_path)
+    assert "train.use_liger_kernel: Liger has no kernels for gpt2, only for llama, qwen2\n" in text
+    assert "→ Add train.use_liger_kernel=false to the command." in text
+    (model / "config.json").write_text('{"model_type": "qwen2"}')
+    assert "liger" not in problems(recipe, tmp_path)
 
 
 def test_a_run_that_can_work_passes(make_recipe: Any, tmp_path: Path) -> None:

@@ -66,10 +66,13 @@ def test_a_run_on_slurm_was_started_once_every_job_has_an_id(make_run: Any, make
     assert was_started(run)
 
 
-def test_the_next_command_names_the_folder_where_the_id_alone_would_not_be_found(make_run: Any) -> None:
+def test_the_next_command_names_the_folder_where_the_id_alone_would_not_be_found(
+    make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run()
-    assert name_for_commands(run, None) == run.run_id
-    assert name_for_commands(run, run.root.parent) == f"'{run.root}'"
+    assert name_for_commands(run) == f"'{run.root}'"
+    monkeypatch.setenv("LAUNCH_RUNS_DIR", str(run.root.parent))
+    assert name_for_commands(run) == run.run_id
 
 
 def test_the_folder_of_runs_is_the_one_named_then_the_environment_s_then_runs(

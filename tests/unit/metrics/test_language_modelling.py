@@ -69,9 +69,12 @@ def test_the_order_of_texts_changes_nothing_but_the_intervals(probabilities: lis
 
 
 def test_no_token_has_no_perplexity_and_a_hopeless_model_has_a_finite_one() -> None:
-    assert perplexity(0.0, 0) == 0.0
     assert math.isfinite(perplexity(1e9, 1))
-    assert language_modelling_metrics([], resamples=3, seed=0)["loss"] == 0.0
+    for nothing in ([], [TextLoss(0.0, 0, 0)]):
+        found = language_modelling_metrics(nothing, resamples=3, seed=0)
+        assert [found[name] for name in ("perplexity", "loss", "token_accuracy")] == [None] * 3
+        assert (found["num_tokens"], found["num_examples"]) == (0, len(nothing))
+        assert "confidence_intervals" not in found
 
 
 def test_the_lines_of_details_say_the_same() -> None:

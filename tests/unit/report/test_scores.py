@@ -1,11 +1,15 @@
 """The rows of the score tables."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from unit.report.sample_examples import LABELS
+from unit.report.sample_run import write, write_entity_run, write_lines
 
 from rankfold.report.facts import RunFacts
+from rankfold.report.markdown import render_markdown
 from rankfold.report.metrics import WAYS
+from rankfold.report.read import read_facts
 from rankfold.report.scores import headline_rows, label_rows, score_rows, threshold_rows, way_rows
 
 
@@ -104,3 +108,19 @@ def test_a_label_that_only_one_model_has_is_absent_for_the_other(facts: RunFacts
     row = label_rows(replace(facts, base=replace(facts.base, per_label={})))[0]
     assert row.before is not None
     assert (row.before.f1, row.after and row.after.f1) == ("n/a", "0.889")
+
+
+def test_a_score_that_was_not_measured_is_said_to_be_none_and_never_zero(tmp_path: Path) -> None:
+    run = write_entity_run(tmp_path / "run")
+    run.recipe.write_text(run.recipe.read_text().replace("task: generative_ner", "task: instruction"))
+    for variant in ("base", "fine_tuned"):
+        write(run.metrics(variant), {"perplexity": None, "chrf": None, "mean_num_tokens": 5.0})
+        write_lines(run.details(variant), [])
+    facts = read_facts(run)
+    for rows in (headline_rows(facts), score_rows(facts)):
+        shown = {row.title: (row.before.value, row.after.value, row.change, row.trend) for row in rows}
+        assert shown["Perplexity"] == shown["chrF"] == ("n/a", "n/a", "n/a", "neither")
+    assert shown["Tokens generated, mean"][1] == "5.0"
+    assert "BLEU" not in shown
+    said = " ".join(render_markdown(facts).split())
+    assert "| Perplexity | n/a | n/a | n/a |" in said

@@ -10,6 +10,7 @@ FAST = {
     "train_padding_share": 0.0417,
     "train_peak_memory_gb": 17.256,
     "model_flops_utilization": 0.382,
+    "liger_modules": 57,
 }
 
 
@@ -21,6 +22,7 @@ def test_the_table_says_how_fast_training_was() -> None:
         ("Padding", "4.2%"),
         ("Peak memory of a rank", "17.26 GB"),
         ("Model FLOPs utilisation", "38.2%"),
+        ("Modules with Liger's kernels", "57"),
     )
 
 

@@ -132,7 +132,7 @@ def test_neither_shards_nor_ranges_change_a_byte(num_shards: int) -> None:
 
 def test_few_logits_at_a_time_give_the_same_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [row["loss"] for row in details(evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE))]
-    monkeypatch.setattr("rankfold.evaluation.token_losses.LOGITS_AT_A_TIME", 1)
+    monkeypatch.setattr("rankfold.evaluation.one_pass.LOGITS_AT_A_TIME", 1)
     passes: list[int] = []
     hook = MODEL.register_forward_hook(lambda module, inputs, output: passes.append(len(output.logits)))
     found = [row["loss"] for row in details(evaluated(TASK, MODEL, TOKENIZER, DOCUMENTS, RECIPE))]

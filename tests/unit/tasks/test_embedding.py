@@ -279,3 +279,20 @@ def test_records_depend_on_the_pooling_alone() -> None:
     base = TASK.record_settings(settled())
     assert TASK.record_settings(settled(model={"pooling": "last"})) != base
     assert TASK.record_settings(settled(train={"contrastive_temperature": 1.0})) == base
+
+
+def test_data_with_scores_alone_is_judged_by_what_it_has_unless_the_recipe_says() -> None:
+    scored = [TextPairExample(str(number), "a", "b", score=number / 9) for number in range(9)]
+
+    def judged_by(*examples: TextPairExample, named: str | None = None) -> str | None:
+        using = settled(train={"metric_for_best_model": named, "eval_strategy": "epoch"} if named else {})
+        return TASK.settle(using, examples).train.metric_for_best_model
+
+    assert judged_by(*scored) == judged_by(ALONE, *scored) == "spearman_cosine"
+    assert judged_by(*scored, named="pearson_cosine") == "pearson_cosine"
+    # The task's own is of pairs without a score.
+    for others in ((ANNA,), (*scored, ANNA), (ALONE,), ()):
+        assert judged_by(*others) is None
+    measured = TASK.metrics(rows(merged(scored).details), TASK.settle(settled(), scored), ())
+    assert "spearman_cosine" in measured
+    assert TASK.facts.metric_for_best_model not in measured

@@ -179,6 +179,16 @@ def test_metrics_hold_probability_and_likeness_and_leave_out_what_has_no_referen
     assert found.predictions["d"] == last["predicted"]
 
 
+def test_without_any_reference_no_score_is_told_but_how_the_model_writes_is() -> None:
+    asked = [row | {"score": None, "reference": None, "gold": ""} for row in evaluated(4).details]
+    metrics = TASK.metrics(asked, settings(evaluation={"num_bootstrap_resamples": 10}), ())
+    measured = {"mean_num_tokens", "finished_rate", "num_examples", "num_tokens"}
+    unmeasured = {*TASK.facts.headline, "loss", "token_accuracy", "bleu", "rouge1", "rouge2"}
+    assert {name for name, value in metrics.items() if value is None} >= unmeasured
+    assert {name for name, value in metrics.items() if isinstance(value, int | float)} == measured
+    assert metrics["confidence_intervals"] == {}
+
+
 def test_details_show_what_was_asked() -> None:
     first, second, third, fourth = evaluated(4).details
     assert first["text"] == (

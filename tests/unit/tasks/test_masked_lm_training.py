@@ -1,6 +1,7 @@
 """Masks under the Trainer: others in every epoch, and the same where a run was interrupted."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from transformers import BertConfig, BertForMaskedLM, TrainerCallback, set_seed
 
 from rankfold.errors import StoppedError
 from rankfold.lifeline import Lifeline
-from rankfold.recipe.schema import Train
+from rankfold.recipe.schema import Recipe, Train
 from rankfold.tasks.masked_lm import MaskedLM
 from rankfold.training.arguments import training_arguments
 from rankfold.training.checkpoints import resume_point
@@ -40,7 +41,9 @@ class AskToStop(TrainerCallback):  # type: ignore[misc]
             self.lifeline.ask_to_stop("time limit")
 
 
-def trained(folder: Path, *, stop_after: int | None = None) -> Batches:
+def trained(
+    folder: Path, *, stop_after: int | None = None, rows: Sequence[Any] = ROWS, using: Recipe = RECIPE
+) -> Batches:
     """Train, or go on training; return the input and the labels of every batch."""
     seen: Batches = []
 
@@ -53,11 +56,11 @@ def trained(folder: Path, *, stop_after: int | None = None) -> Batches:
     lifeline = Lifeline()
     trainer = FineTuningTrainer(
         model=BertForMaskedLM(BertConfig(vocab_size=len(TOKENIZER), **shape)),
-        args=training_arguments(RECIPE, output_dir=folder, run_id="tiny", task=TASK.facts),
+        args=training_arguments(using, output_dir=folder, run_id="tiny", task=TASK.facts),
         loss=loss,
         num_items=TASK.num_items,
         shifts_labels=False,
-        train_dataset=ROWS,
+        train_dataset=rows,
         data_collator=lambda rows: TASK.collate(rows, TOKENIZER),
         callbacks=[AskToStop(lifeline, stop_after)],
         head_learning_rate=None,
@@ -90,3 +93,15 @@ def test_what_is_masked_changes_with_the_epoch_and_not_with_an_interruption(tmp_
     assert {len(of_row) for of_row in masks.values()} >= {3}
     differing = [len(set(of_row)) > 1 for of_row in masks.values()]
     assert sum(differing) > 0.8 * len(differing)
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_row_by_itself_has_other_masks_in_every_epoch_too(tmp_path: Path, processes: int) -> None:
+    longest = [max(ROWS, key=lambda row: len(row["input_ids"]))]
+    train = {"num_train_epochs": 6.0, "save_steps": 100, "dataloader_num_workers": processes}
+    using = RECIPE.model_copy(update={"train": RECIPE.train.model_copy(update=train)})
+    whole = trained(tmp_path / "whole", rows=longest, using=using)
+    assert len(whole) == 6
+    assert len({str(labels) for _, labels in whole}) == 6
+    first = trained(tmp_path / "stopped", stop_after=3, rows=longest, using=using)
+    assert first + trained(tmp_path / "stopped", rows=longest, using=using) == whole

@@ -177,14 +177,39 @@ def test_with_several_labels_each_is_decided_by_itself() -> None:
     assert set(metrics["confidence_intervals"]) == {"subset_accuracy", "micro_f1", "macro_f1"}
 
 
-def test_a_label_exactly_as_probable_as_not_is_not_given() -> None:
+def test_a_label_exactly_as_probable_as_the_threshold_is_given() -> None:
     class SaysNothing(CountsWords):
         def __call__(self, input_ids: Tensor, **inputs: Tensor) -> SimpleNamespace:
             return SimpleNamespace(logits=torch.zeros(len(input_ids), 3))
 
     results = merged(texts(("the", "")), SEVERAL, model=SaysNothing())
-    assert predictions(results) == {"t0": []}
+    assert predictions(results) == {"t0": ["river", "town", "bread"]}
+    stricter = settled({"multi_label": True}, multi_label_threshold=math.nextafter(0.5, 1))
+    assert predictions(merged(texts(("the", "")), stricter, model=SaysNothing())) == {"t0": []}
     assert [one["probability"] for one in rows(results.nbest)[0]["nbest"]] == [0.5, 0.5]
+
+
+@settings(max_examples=40)
+@given(
+    words=st.lists(st.lists(st.sampled_from([*WORDS, "the", "sea"]), max_size=6), min_size=1, max_size=5),
+    threshold=st.floats(0, 1, exclude_min=True, exclude_max=True),
+)
+def test_the_labels_given_are_exactly_those_that_reach_the_threshold(
+    words: list[list[str]], threshold: float
+) -> None:
+    examples = texts(*((" ".join(one), "town") for one in words))
+    using = settled({"multi_label": True}, multi_label_threshold=threshold, n_best_size=3)
+    results = merged(examples, using, model=LogitsOfTokens())
+    reached = {
+        row["id"]: [one["label"] for one in row["nbest"] if one["probability"] >= threshold]
+        for row in rows(results.nbest)
+    }
+    details = rows(results.details)
+    assert predictions(results) == reached == {row["id"]: row["predicted_labels"] for row in details}
+    # So that `launch merge` may change it.
+    assert "multi_label_threshold" in TASK.merge_settings
+    num_predicted = sum(label["num_predicted"] for label in scores(results, using)["per_label"].values())
+    assert num_predicted == sum(map(len, reached.values()))
 
 
 def test_pairs_are_read_together_and_shown_below_each_other() -> None:

@@ -114,7 +114,7 @@ def test_the_settings_above_are_all_there_are() -> None:
 def test_liger_s_kernels_are_refused_where_they_are_not_installed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(arguments, "find_spec", {"another_package": object()}.get)
+    monkeypatch.setattr(arguments, "is_liger_kernel_available", lambda: False)
     with pytest.raises(RecipeError, match="liger-kernel is not installed"):
         built(recipe("generative_ner", train={"use_liger_kernel": True}), tmp_path)
 

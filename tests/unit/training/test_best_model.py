@@ -113,7 +113,7 @@ def test_a_metric_that_the_task_does_not_have_is_named_at_the_first_evaluation(n
     start = 'train.metric_for_best_model: there is no metric "f2"; there are '
     assert lines[0].startswith(start)
     assert {"f1", "exact_match"} < set(lines[0].removeprefix(start).split(", "))
-    assert lines[1] == "  → Name one of these."
+    assert lines[1] == "  → Name one of these, or validate on what it is computed from."
 
 
 def test_a_schedule_that_follows_the_metric_slows_down_where_it_stops_growing(

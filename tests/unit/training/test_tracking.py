@@ -9,6 +9,9 @@ from typing import Any, cast
 import pytest
 from tiny_runs import evaluate_all, new_run
 from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, TensorBoardCallback
+from unit.training.line import Line
+from unit.training.line import trainer as line_trainer
 
 from rankfold import atomic
 from rankfold.errors import StoppedError
@@ -222,6 +225,91 @@ def test_a_tracker_that_fails_is_told_and_the_others_still_hear(
     monkeypatch.setitem(trackers._TELL, "swanlab", hears)
     track_results(merged, ["swanlab", "tensorboard"])
     assert not merged.tracker_errors.exists()
+
+
+@pytest.mark.parametrize("broken", ["train_summary", "details", "tracking"])
+def test_results_that_cannot_be_read_cost_the_trackers_alone(merged: RunFolder, broken: str) -> None:
+    if broken == "details":
+        merged.details("fine_tuned").write_text('{"id": "1"}\n')
+    else:
+        getattr(merged, broken).write_text("{")
+    track_results(merged, ["tensorboard", "swanlab"])
+    errors = json.loads(merged.tracker_errors.read_bytes())
+    assert list(errors) == ["tensorboard", "swanlab"]
+    assert all(why.startswith("what to tell cannot be read: ") for why in errors.values())
+
+
+class FailsAt(TensorBoardCallback):  # type: ignore[misc]
+    """A tracker that loses its server at one event, and hears of others."""
+
+    def __init__(self, event: str) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+        for name in ("on_train_begin", "on_log", "on_save", "on_train_end"):
+            setattr(self, name, lambda *_, name=name, **__: self._hear(name, event))
+
+    def _hear(self, name: str, fails_at: str) -> None:
+        self.heard.append(name)
+        if name == fails_at:
+            raise ConnectionError(f"no route in {name} to https://bob:hunter2@tracker.example")
+
+
+@pytest.mark.parametrize(
+    ("event", "has_begun"),
+    [("on_train_begin", True), ("on_log", False), ("on_save", False), ("on_train_end", False)],
+)
+def test_a_tracker_that_fails_hears_no_more_and_ends_no_training_that_has_begun(
+    event: str,
+    has_begun: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(INTEGRATION_TO_CALLBACK, "mlflow", FailsAt)
+    tracker, tracking = FailsAt(event), TrackingCallback(RunFolder(tmp_path), has_begun=has_begun)
+    trainer = line_trainer(
+        tmp_path, Line(), max_steps=4, logging_steps=1, save_steps=2, callbacks=[tracker, tracking]
+    )
+    tracking.guard(trainer.callback_handler.callbacks)
+    trainer.train()
+    assert trainer.state.global_step == 4
+    assert tracker.heard == [*tracker.heard[:-1], event]
+    assert tracker.heard.count(event) == 1
+    why = f"ConnectionError: no route in {event} to https://"
+    assert tracking.errors["mlflow"].startswith(why)
+    assert "hunter2" not in tracking.errors["mlflow"]
+    assert capsys.readouterr().out.count("warning: mlflow is told no more of this training: ") == 1
+
+
+def test_a_tracker_that_fails_before_the_first_step_of_all_ends_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(INTEGRATION_TO_CALLBACK, "mlflow", FailsAt)
+    tracking = TrackingCallback(RunFolder(tmp_path))
+    trainer = line_trainer(tmp_path, Line(), max_steps=1, callbacks=[FailsAt("on_train_begin"), tracking])
+    tracking.guard(trainer.callback_handler.callbacks)
+    with pytest.raises(ConnectionError, match="no route in on_train_begin"):
+        trainer.train()
+
+
+def test_what_opens_and_closes_trackers_may_fail_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "swanlab", cast(Any, types.SimpleNamespace()))
+    monkeypatch.setitem(sys.modules, "mlflow", cast(Any, types.SimpleNamespace(active_run=lambda: None)))
+    arguments = TrainingArguments(output_dir=str(tmp_path), report_to="none", use_cpu=True)
+    arguments.report_to = ["swanlab", "mlflow"]
+    tracking = TrackingCallback(RunFolder(tmp_path), has_begun=True)
+    for event in ("on_init_end", "on_train_begin", "on_train_end"):
+        getattr(tracking, event)(arguments, TrainerState(), TrainerControl())
+    assert list(tracking.errors) == ["swanlab", "mlflow"]
+
+
+def test_the_report_says_which_tracker_does_not_know_the_whole_training(merged: RunFolder) -> None:
+    identity = {"run_id": "tiny-1", "name": "tiny", "created": "2026-01-02", "command": []}
+    atomic.write_json(merged.run, identity)
+    atomic.write_json(merged.recipe, {"task": "text_classification", "model": {"name_or_path": "m"}})
+    atomic.write_json(merged.train_summary, {"tracker_errors": {"wandb": "CommError: timed out"}})
+    text = render_markdown(read_facts(merged))
+    assert "wandb was not told the whole training: CommError: timed out" in text
 
 
 def test_the_report_says_which_tracker_does_not_know_the_scores(merged: RunFolder) -> None:

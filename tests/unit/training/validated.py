@@ -26,7 +26,6 @@ def prepared_run(
 ) -> RunFolder:
     """A prepared run that is trained, validated and tested on the same few examples, so that it learns."""
     write_data = questions_file if task == "extractive_qa" else entities_file
-    source = write_data(folder / "data.json", NUM_EXAMPLES)
     train = {
         "max_steps": 20,
         "learning_rate": 0.01,
@@ -43,10 +42,10 @@ def prepared_run(
         "num_bootstrap_resamples": 10,
     }
     data = {
-        "train": source,
-        # Of its own name: a recipe that validates on its test set is refused.
-        "validation": write_data(folder / "validation.json", NUM_EXAMPLES),
-        "test": source,
+        # Each of its own name, none of new_run's: a recipe that tests on what it trains on is refused.
+        "train": write_data(folder / "few_train.json", NUM_EXAMPLES),
+        "validation": write_data(folder / "few_validation.json", NUM_EXAMPLES),
+        "test": write_data(folder / "few_test.json", NUM_EXAMPLES),
         "max_length": 32 if task == "extractive_qa" else 256,
         "doc_stride": 8,
     }

@@ -39,6 +39,9 @@ class Evaluation(Section):
     null_score_diff_threshold: float = Field(
         0.0, description='SQuAD v2: answer "" where null score − best score is above this.'
     )
+    multi_label_threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="`data.multi_label`: give every label with at least this probability."
+    )
     num_bootstrap_resamples: NonNegativeInt = Field(
         1000, description="Resamples behind the 95 % confidence intervals of the scores; 0 leaves them out."
     )
