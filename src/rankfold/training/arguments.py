@@ -111,7 +111,7 @@ def training_arguments(
         ddp_timeout=int(collective_timeout(recipe).total_seconds()),
         # The collators choose what a model needs.
         remove_unused_columns=False,
-        # Weights that the loss does not depend on are found, and left out, before training.
+        # Before training it is seen whether there are any.
         ddp_find_unused_parameters=False,
         deepspeed=deepspeed_configuration(recipe),
         # Early stopping goes on counting where it was interrupted.

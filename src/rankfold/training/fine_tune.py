@@ -42,7 +42,7 @@ from rankfold.training.save import save_model
 from rankfold.training.trackers import name_the_run
 from rankfold.training.tracking import TrackingCallback
 from rankfold.training.trainer import FineTuningTrainer
-from rankfold.training.unused import freeze_unused
+from rankfold.training.unused import unused_weights
 from rankfold.training.validation import Validation, ValidationSet
 
 
@@ -115,8 +115,8 @@ def fine_tune(
     tracking.guard(trainer.callback_handler.callbacks)
     # ProgressCallback says the same in words.
     trainer.remove_callback(PrinterCallback)
-    if recipe.distributed.strategy == "ddp":
-        _freeze_unused(trainer, loss, task.collate([features[ranks().rank % len(features)]], tokenizer))
+    if recipe.distributed.strategy == "ddp" and world_size > 1:
+        _expect_unused(trainer, loss, task.collate([features[ranks().rank % len(features)]], tokenizer))
     lifeline.beat()
     output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     lifeline.beat()
@@ -140,8 +140,8 @@ def _arguments(run: RunFolder, recipe: Recipe, task: Task[Any], world_size: int)
     return arguments
 
 
-def _freeze_unused(trainer: FineTuningTrainer, loss: Loss, batch: dict[str, Any]) -> None:
-    """Leave out what the loss of a batch does not depend on; see `freeze_unused`."""
+def _expect_unused(trainer: FineTuningTrainer, loss: Loss, batch: dict[str, Any]) -> None:
+    """Have ranks do without gradients of weights that the loss of a batch does not depend on."""
     on_device = trainer._prepare_inputs(batch)
 
     def of_batch() -> Tensor:
@@ -149,7 +149,11 @@ def _freeze_unused(trainer: FineTuningTrainer, loss: Loss, batch: dict[str, Any]
         with trainer.accelerator.autocast():
             return loss(trainer.model, on_device)[0]
 
-    freeze_unused(trainer.model, of_batch)
+    if unused := unused_weights(trainer.model, of_batch):
+        trainer.accelerator.ddp_handler.find_unused_parameters = True
+        if ranks().is_main:
+            named = ", ".join(unused[:3]) + (", …" if len(unused) > 3 else "")
+            print(f"the loss does not depend on all weights: {named}", flush=True)
 
 
 def _callbacks(run: RunFolder, train: Train) -> list[TrainerCallback]:

@@ -7,14 +7,14 @@ from torch import Tensor
 from torch.nn import Module
 
 from rankfold.distributed import agree
-from rankfold.ranks import ranks
 
 
-def freeze_unused(model: Module, loss: Callable[[], Tensor]) -> list[str]:
-    """Have weights that no rank's loss depends on get no gradient; every rank calls this.
+def unused_weights(model: Module, loss: Callable[[], Tensor]) -> list[str]:
+    """Find the trained weights that some rank's loss does not depend on; every rank calls this.
 
     Some models have them: Longformer's global attention where no token has any, BigBird's pooler where tokens
-    are classified. No optimizer would change them, but the ranks' second step would end in an error.
+    are classified. The ranks' second step would end in an error unless DistributedDataParallel looks for them
+    in each step, which costs time where there are none.
 
     Args:
         model: What is trained; it is put into training mode.
@@ -22,7 +22,7 @@ def freeze_unused(model: Module, loss: Callable[[], Tensor]) -> list[str]:
             than a prediction.
 
     Returns:
-        The names of these weights.
+        The names of these weights, the same on every rank.
     """
     model.train()
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -30,15 +30,8 @@ def freeze_unused(model: Module, loss: Callable[[], Tensor]) -> list[str]:
     # What dropout draws here, training must draw again.
     with torch.random.fork_rng(devices=gpus), torch.autograd.graph.saved_tensors_hooks(_forget, _never):
         found = _leaves(loss())
-    # What one rank uses, all have to exchange.
-    used = agree([id(weight) in found for weight in trained.values()])
-    unused = [name for name, is_used in zip(trained, used, strict=True) if not is_used]
-    for name in unused:
-        trained[name].requires_grad_(False)
-    if unused and ranks().is_main:
-        named = ", ".join(unused[:3]) + (", …" if len(unused) > 3 else "")
-        print(f"weights that the loss does not depend on are not trained: {named}", flush=True)
-    return unused
+    unused = agree([id(weight) not in found for weight in trained.values()])
+    return [name for name, is_unused in zip(trained, unused, strict=True) if is_unused]
 
 
 def _forget(_: Tensor) -> None:
