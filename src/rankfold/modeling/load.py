@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.earlier_runs import ADAPTER_FILE
 from rankfold.errors import ModelError
+from rankfold.modeling.output_layer import multiply_in_one_piece
 from rankfold.modeling.parameters import num_elements
 from rankfold.recipe.schema import Model
 
@@ -113,6 +114,7 @@ def load_model(
     _check_shapes(info["mismatched_keys"], folder)
     new_parameters = frozenset(info["missing_keys"])
     _check_mostly_known(loaded, new_parameters, folder)
+    multiply_in_one_piece(loaded)
     return LoadedModel(loaded, new_parameters)
 
 

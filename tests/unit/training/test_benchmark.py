@@ -15,7 +15,7 @@ def test_all_ways_learn_from_the_same_examples_at_the_same_rate(task: str) -> No
     assert len({recipe.data.model_dump_json() for recipe in recipes}) == 1
     assert {recipe.train.learning_rate for recipe in recipes} == {LEARNING_RATE[task]}
     assert [recipe.train.bf16 for recipe in recipes] == [*[False] * (len(recipes) - 1), True]
-    assert {recipe.model.torch_dtype for recipe in recipes} == {"float32"}
+    assert {recipe.model.torch_dtype for recipe in recipes[:-1]} == {"float32"}
 
 
 def test_the_tutorial_pads_every_window() -> None:
