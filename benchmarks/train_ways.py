@@ -84,7 +84,6 @@ class Job:
             f"train.learning_rate={LEARNING_RATE[self.task]}",
             "train.lr_scheduler_type=linear",
             "train.warmup_steps=0",
-            "train.train_sampling_strategy=group_by_length",
             f"data.max_train_examples={self.examples}",
             f"data.max_test_examples={self.evaluated}",
             f"train.bf16={'false' if tutorial_like else 'true'}",
@@ -94,6 +93,8 @@ class Job:
                 f"train.per_device_train_batch_size={QA_BATCH}",
                 f"data.max_length={TUTORIAL_LENGTH}",
                 "data.doc_stride=128",
+                # Questions about one paragraph are of one length: grouped, a batch would hold few paragraphs.
+                "train.train_sampling_strategy=random",
             ]
             if tutorial_like:
                 overrides += ["model.config={}", "train.head_learning_rate=null"]
