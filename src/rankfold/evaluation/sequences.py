@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from rankfold.entities.candidates import ScoredSequence
+from rankfold.errors import NumericalError
+from rankfold.evaluation.work import UnitWork
 
 if TYPE_CHECKING:
     # Read to merge too, where nothing needs the model that generated.
@@ -53,3 +56,17 @@ def sequences_by_example(payloads: Iterable[bytes]) -> dict[int, Sequence[Scored
             sequence = ScoredSequence(row["text"], row["log_probability"], row["sequence"])
             found.setdefault(row["example"], []).append(sequence)
     return {example: found[example] for example in sorted(found)}
+
+
+def check_finite(sequences: Iterable[GeneratedSequence], work: UnitWork) -> None:
+    """Raise NumericalError where a sequence's log-probability is no number; names the text and the shard."""
+    for sequence in sequences:
+        if not math.isfinite(sequence.log_probability):
+            text = work.unit.start + sequence.prompt
+            raise NumericalError(
+                f"the log-probability of sequence {sequence.index} of text {text} "
+                f"is {sequence.log_probability}, not a finite number",
+                where=work.shard,
+                remedy="Look at the training loss: the model may have diverged. If it trained well, "
+                "evaluate it with model.torch_dtype: float32.",
+            )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,10 @@ from rankfold.data.features import Features
 from rankfold.entities.candidates import Mode, ScoredSequence, TextReading, read_sequences
 from rankfold.entities.prompt import answer_text, messages, wording
 from rankfold.entities.rows import details_row, entity_rows, nbest_row
-from rankfold.errors import NumericalError
-from rankfold.evaluation.sequences import sequences_by_example, sequences_to_bytes
+from rankfold.evaluation.sequences import check_finite, sequences_by_example, sequences_to_bytes
 from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines, member_lines
 from rankfold.metrics.entities import count_entities, entity_metrics_of, example_f1
-from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
 from rankfold.task_facts import BUILT_IN
 from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
@@ -107,7 +104,7 @@ class GenerativeNER(Task[EntityExample]):
             stop_ids=stop_ids(tokenizer),
             seed=recipe.seed + work.unit.index,
         ):
-            _check_finite(batch, work.unit, work.shard)
+            check_finite(batch, work)
             sequences += batch
             work.advance(len({sequence.prompt for sequence in batch}))
         return sequences_to_bytes(sequences, first_example=work.unit.start)
@@ -165,15 +162,3 @@ def _details(
         parse_failure=reading.parse_failure,
         generated=[sequence.text for sequence in sequences],
     )
-
-
-def _check_finite(batch: Sequence[GeneratedSequence], unit: Unit, shard: str) -> None:
-    for sequence in batch:
-        if not math.isfinite(sequence.log_probability):
-            raise NumericalError(
-                f"the log-probability of sequence {sequence.index} of text {unit.start + sequence.prompt} "
-                f"is {sequence.log_probability}, not a finite number",
-                where=shard,
-                remedy="Look at the training loss: the model may have diverged. If it trained well, "
-                "evaluate it with model.torch_dtype: float32.",
-            )

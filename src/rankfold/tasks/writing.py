@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,21 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from rankfold.data.examples import Example
-from rankfold.errors import NumericalError
+from rankfold.evaluation.sequences import check_finite
 from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines, member_lines
 from rankfold.metrics.counts import ratio
 from rankfold.metrics.language_modelling import TextLoss, language_modelling_metrics
 from rankfold.metrics.written_text import ROUGE, example_scores, written_text_metrics
 from rankfold.nbest.tables import table_to_bytes, tables_from_bytes
-from rankfold.nbest.units import Unit
 from rankfold.recipe.schema import Recipe
 from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from rankfold.evaluation.generation import GeneratedSequence
 
 ExampleT = TypeVar("ExampleT", bound=Example)
 
@@ -100,7 +97,7 @@ class Writing(Task[ExampleT]):
             stop_ids=self.stop_ids(tokenizer),
             seed=recipe.seed + work.unit.index,
         ):
-            _check_finite(batch, work.unit, work.shard)
+            check_finite(batch, work)
             for sequence in sorted(batch, key=lambda one: one.index):
                 sequences[sequence.prompt].append({name: getattr(sequence, name) for name in _SEQUENCE})
             work.advance(len({sequence.prompt for sequence in batch}))
@@ -188,15 +185,3 @@ class Writing(Task[ExampleT]):
         if recipe.evaluation.num_bootstrap_resamples:
             found["confidence_intervals"] = {**intervals[0], **intervals[1]}
         return found
-
-
-def _check_finite(batch: Sequence[GeneratedSequence], unit: Unit, shard: str) -> None:
-    for sequence in batch:
-        if not math.isfinite(sequence.log_probability):
-            raise NumericalError(
-                f"the log-probability of sequence {sequence.index} of text {unit.start + sequence.prompt} "
-                f"is {sequence.log_probability}, not a finite number",
-                where=shard,
-                remedy="Look at the training loss: the model may have diverged. If it trained well, "
-                "evaluate it with model.torch_dtype: float32.",
-            )
