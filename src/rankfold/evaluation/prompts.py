@@ -3,7 +3,7 @@
 import copy
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -14,10 +14,13 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 _REPEATABLE = (DynamicLayer, DynamicSlidingWindowLayer)
 """Layers whose whole state is keys and values, a row for each text, never written in place."""
 
+_WORTH_A_PASS = 16
+"""Shared tokens from which on reading them by themselves costs less than it saves."""
+
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """Prompts padded on the left.
+    """Prompts in rows of one length: what all of them begin with, padding, what is each prompt's own.
 
     Attributes:
         input_ids: int64 (num_prompts, longest).
@@ -92,27 +95,40 @@ class PromptBatch:
 def read_prompts(model: PreTrainedModel, prompts: Sequence[Sequence[int]], pad_id: int) -> PromptBatch:
     """Pad the prompts to the longest and compute their keys and values, if the model can share them.
 
-    The last token of each prompt is left out: `generate` wants one to start from, and its logits are those
-    of the first answer token.
+    What all prompts begin with, such as an instruction, is read once. The last token of each prompt is left
+    out: `generate` wants one to start from, and its logits are those of the first answer token.
     """
-    input_ids, attention_mask = (part.to(model.device) for part in _pad_left(prompts, pad_id))
     cache = _empty_cache(model)
-    if cache is None or input_ids.shape[1] == 1:
-        return PromptBatch(input_ids, attention_mask, None)
-    mask = attention_mask[:, :-1]
+    num_shared = 0 if cache is None else _num_shared(prompts, cache)
+    input_ids, attention_mask = (part.to(model.device) for part in _pad(prompts, num_shared, pad_id))
+    batch = PromptBatch(input_ids, attention_mask, cache)
+    if cache is None or batch.length == 1:
+        return replace(batch, cache=None)
+    if num_shared:
+        _read(model, batch, cache, slice(1), slice(num_shared))
+        cache.batch_repeat_interleave(len(prompts))
+    if num_shared < batch.num_cached:
+        _read(model, batch, cache, slice(None), slice(num_shared, batch.num_cached))
+    return batch
+
+
+def _read(
+    model: PreTrainedModel, batch: PromptBatch, cache: DynamicCache, rows: slice, columns: slice
+) -> None:
+    """Let the model read some columns behind those in the cache, which grows by them."""
+    mask = batch.attention_mask[rows, : columns.stop]
     model(
-        input_ids=input_ids[:, :-1],
+        input_ids=batch.input_ids[rows, columns],
         attention_mask=mask,
-        position_ids=positions(mask),
+        position_ids=positions(mask)[:, columns],
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
     )
-    return PromptBatch(input_ids, attention_mask, cache)
 
 
 def positions(attention_mask: Tensor) -> Tensor:
-    """Return each token's place in its own text: padding on the left must not move it."""
+    """Return each token's place in its own text: padding in front of it must not move it."""
     return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
@@ -129,11 +145,31 @@ def _empty_cache(model: PreTrainedModel) -> DynamicCache | None:
     return cache if all(type(layer) in _REPEATABLE for layer in cache.layers) else None
 
 
-def _pad_left(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    longest = max(len(prompt) for prompt in prompts)
+def _num_shared(prompts: Sequence[Sequence[int]], cache: DynamicCache) -> int:
+    """Return how many tokens all prompts begin with, if reading them by themselves pays.
+
+    At least one token is left to each prompt. A sliding window counts columns, padding included, so that a
+    gap behind the shared tokens would move them out of it.
+    """
+    if len(prompts) == 1 or any(type(layer) is not DynamicLayer for layer in cache.layers):
+        return 0
+    # No other two differ sooner than the first and the last in order.
+    first, *_, last = sorted(map(list, prompts))
+    pairs = zip(first, last, strict=False)
+    num_equal = next((place for place, (one, other) in enumerate(pairs) if one != other), len(first))
+    num_shared = min(num_equal, min(map(len, prompts)) - 1)
+    return num_shared if num_shared >= _WORTH_A_PASS else 0
+
+
+def _pad(prompts: Sequence[Sequence[int]], num_shared: int, pad_id: int) -> tuple[Tensor, Tensor]:
+    """Return ids and mask, padded between the shared tokens and each prompt's own."""
+    longest = max(map(len, prompts))
     input_ids = torch.full((len(prompts), longest), pad_id)
     attention_mask = torch.zeros_like(input_ids)
     for row, prompt in enumerate(prompts):
-        input_ids[row, longest - len(prompt) :] = torch.tensor(list(prompt))
-        attention_mask[row, longest - len(prompt) :] = 1
+        own = longest - len(prompt) + num_shared
+        input_ids[row, :num_shared] = torch.tensor(prompt[:num_shared])
+        input_ids[row, own:] = torch.tensor(prompt[num_shared:])
+        attention_mask[row, :num_shared] = 1
+        attention_mask[row, own:] = 1
     return input_ids, attention_mask

@@ -24,6 +24,11 @@ PROMPTS = [
     TOKENIZER(text)["input_ids"]
     for text in ("Who lives in Ulm?", "Paul moved from Berlin to Vienna, where he paints bridges.", "Ulm")
 ]
+INSTRUCTION = TOKENIZER("Name all the people and places of this text, one on a line, and nothing else.")[
+    "input_ids"
+]
+INSTRUCTED = [INSTRUCTION + prompt for prompt in (*PROMPTS, PROMPTS[0])]
+"""Prompts that begin alike: one is another's beginning and one another's copy."""
 NEVER = [len(TOKENIZER) - 1]
 """A stop token that the model of these tests never writes within so few tokens."""
 

@@ -5,15 +5,20 @@ from typing import Any
 
 import pytest
 import torch
+from models import absolute_causal_model, causal_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankfold.evaluation.prompts import read_prompts
 
 from .slowly import (
+    INSTRUCTED,
+    INSTRUCTION,
     PROMPTS,
     SEARCHES,
+    TOKENIZER,
     answers,
+    greedy,
     log_probability,
     recorded,
     sequences,
@@ -67,6 +72,44 @@ def test_a_model_that_keeps_something_else_than_all_keys_and_values_is_scored_as
     for one, answer in zip(found, ids, strict=True):
         expected = log_probability(model, prompts[one.prompt], answer)
         assert one.log_probability == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize("places", ["rotary", "absolute", "sliding window"])
+def test_prompts_that_begin_alike_get_what_they_get_one_by_one(
+    places: str, search: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makes = {"rotary": causal_model, "absolute": absolute_causal_model}
+    model = makes[places](TOKENIZER) if places in makes else small_model(places)
+    batches = recorded(model, monkeypatch)
+    prompts = sorted(INSTRUCTED, key=len, reverse=True)
+    found = sequences(model, prompts, **search)
+    ids = answers(batches, prompts, iter([one.num_tokens for one in found]))
+    for one, answer in zip(found, ids, strict=True):
+        prompt = prompts[one.prompt]
+        assert one.log_probability == pytest.approx(log_probability(model, prompt, answer), abs=1e-4)
+        assert search or answer == greedy(model, prompt, 6)
+
+
+def test_what_all_prompts_begin_with_is_read_once(model: PreTrainedModel) -> None:
+    longest, num_shared = max(map(len, INSTRUCTED)), len(INSTRUCTION)
+    read = shapes_read(model, INSTRUCTED)
+    assert read == [(1, num_shared), (len(INSTRUCTED), longest - 1 - num_shared)]
+    assert shapes_read(model, INSTRUCTED[:1]) == [(1, len(INSTRUCTED[0]) - 1)]
+    # The same prompt again and again is read once but for the token that `generate` starts from.
+    assert shapes_read(model, INSTRUCTED[:1] * 3) == [(1, len(INSTRUCTED[0]) - 1)]
+    assert read_prompts(model, INSTRUCTED[:1] * 3, pad_id=0).num_cached == len(INSTRUCTED[0]) - 1
+
+
+def shapes_read(model: PreTrainedModel, prompts: list[list[int]]) -> list[tuple[int, int]]:
+    """The shape of the ids of each pass in which the model reads these prompts."""
+    shapes: list[tuple[int, int]] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, options: shapes.append(tuple(options["input_ids"].shape)), with_kwargs=True
+    )
+    read_prompts(model, prompts, pad_id=0)
+    hook.remove()
+    return shapes
 
 
 def test_only_keys_and_values_are_shared(model: PreTrainedModel) -> None:
