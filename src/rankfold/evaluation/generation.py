@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
 from rankfold.evaluation.prompts import PromptBatch, read_prompts
 from rankfold.evaluation.sampling import sampling_processors
-from rankfold.evaluation.scoring import log_probabilities
+from rankfold.evaluation.scoring import LogProbabilityRecord, log_probabilities
 from rankfold.evaluation.sources import SourceBatch, kept_settings, read_sources
 from rankfold.recipe.schema import Evaluation
 
@@ -67,8 +67,10 @@ def generate(
     for start in range(0, len(order), size):
         indices = order[start : start + size]
         batch = read(model, [prompts[index] for index in indices], config.pad_token_id)
-        generated = _generated(model, batch, indices, settings, seed)
-        yield _scored(model, tokenizer, batch, indices, generated)
+        # Beams change rows, and forbidden words are struck out before a record sees the model's own logits.
+        record = None if settings.num_beams > 1 or config.bad_words_ids else LogProbabilityRecord()
+        generated = _generated(model, batch, indices, settings, seed, record)
+        yield _scored(model, tokenizer, batch, indices, generated, record)
 
 
 def _has_own_draws(settings: Evaluation) -> bool:
@@ -100,11 +102,13 @@ def _generated(
     indices: Sequence[int],
     settings: Evaluation,
     seed: int,
+    record: LogProbabilityRecord | None,
 ) -> Tensor:
     """Return int64 (prompts × sequences, longest answer)."""
-    processors, rows = None, torch.arange(len(indices), device=model.device)
+    processors = LogitsProcessorList([] if record is None else [record])
+    rows = torch.arange(len(indices), device=model.device)
     if _has_own_draws(settings):
-        processors = sampling_processors(settings, indices, batch.length, seed=seed, device=model.device)
+        processors += sampling_processors(settings, indices, batch.length, seed=seed, device=model.device)
         rows = rows.repeat_interleave(settings.num_return_sequences)
     sequences: Tensor = model.generate(
         **batch.inputs_of(rows, settings.num_beams),
@@ -120,11 +124,15 @@ def _scored(
     batch: PromptBatch | SourceBatch,
     indices: Sequence[int],
     generated: Tensor,
+    record: LogProbabilityRecord | None,
 ) -> list[GeneratedSequence]:
     each = len(generated) // len(indices)
     lengths, finished = _lengths(generated, model.generation_config.eos_token_id)
-    owners = torch.arange(len(indices), device=model.device).repeat_interleave(each)
-    totals = log_probabilities(model, batch, owners, generated, lengths)
+    if record is None:
+        owners = torch.arange(len(indices), device=model.device).repeat_interleave(each)
+        totals = log_probabilities(model, batch, owners, generated, lengths)
+    else:
+        totals = record.totals(generated, lengths)
     # Beam search does not always fill up with padding behind the end.
     ended = [row[:length] for row, length in zip(generated, lengths.tolist(), strict=True)]
     texts = tokenizer.batch_decode(ended, skip_special_tokens=True)

@@ -9,6 +9,35 @@ from rankfold.evaluation.prompts import PromptBatch
 from rankfold.evaluation.sources import SourceBatch
 
 
+class LogProbabilityRecord:
+    """A logits processor that changes nothing, and records how probable the tokens are that get chosen.
+
+    For searches in which a row goes on with its own last token: greedy search, and sampling by draws of a
+    row's own. It must come before processors that change the logits.
+    """
+
+    def __init__(self) -> None:
+        self._each: list[Tensor] = []
+        self._next: Tensor | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Take the last of the ids (num_rows, so far); return the scores (num_rows, vocabulary) as given."""
+        self._take(input_ids[:, -1:])
+        self._next = scores.float().log_softmax(dim=1)
+        return scores
+
+    def _take(self, tokens: Tensor) -> None:
+        if self._next is not None:
+            self._each.append(self._next.gather(1, tokens).squeeze(1))
+
+    def totals(self, generated: Tensor, lengths: Tensor) -> Tensor:
+        """Return float64 (num_sequences,), as `log_probabilities` does, once generating has ended."""
+        # On GPUs `generate` may be some steps ahead before it knows that all have ended.
+        if len(self._each) < generated.shape[1]:
+            self._take(generated[:, -1:])
+        return _sums(torch.stack(self._each[: generated.shape[1]], dim=1), lengths)
+
+
 @torch.inference_mode()
 def log_probabilities(
     model: PreTrainedModel,
@@ -20,8 +49,8 @@ def log_probabilities(
     """Return float64 (num_sequences,): the sum of each sequence's own tokens' log-probabilities.
 
     One pass over the generated tokens behind what the model made of the prompts, a few sequences at a time.
-    `generate` would give the same, but only by holding sequences × tokens × vocabulary floats, and divided
-    by lengths in beam search.
+    For searches that a `LogProbabilityRecord` cannot follow. `generate` would give the same, but only by
+    holding sequences × tokens × vocabulary floats, and divided by lengths in beam search.
 
     Args:
         model: What generated.
@@ -46,5 +75,10 @@ def _at_once(
     real = torch.arange(generated.shape[1], device=lengths.device) < lengths.unsqueeze(1)
     logits = prompts.logits_behind(model, owners, generated, real)
     log_softmax = logits.float().log_softmax(dim=2)
-    each = log_softmax.gather(2, generated.unsqueeze(2)).squeeze(2).double()
-    return torch.where(real, each, 0.0).sum(dim=1)
+    return _sums(log_softmax.gather(2, generated.unsqueeze(2)).squeeze(2), lengths)
+
+
+def _sums(each: Tensor, lengths: Tensor) -> Tensor:
+    """Add up the first `lengths` of each row of (num_sequences, num_generated), in float64."""
+    real = torch.arange(each.shape[1], device=lengths.device) < lengths.unsqueeze(1)
+    return torch.where(real, each.double(), 0.0).sum(dim=1)

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from rankfold.errors import ModelError
+from rankfold.modeling.lora import round_once
 from rankfold.modeling.parameters import num_elements
 from rankfold.modeling.virtual_tokens import VirtualTokenModel
 from rankfold.recipe.schema import Adapter
@@ -67,13 +68,15 @@ def add_adapter(
                 _start_from_words(prompted, tokenizer, adapter.prompt_tuning_init_text)
             return prompted
         _check_targets(model, adapter)
-        return get_peft_model(model, _layer_config(model, adapter, peft_task_type, heads))
+        adapted = get_peft_model(model, _layer_config(model, adapter, peft_task_type, heads))
     except ValueError as error:
         raise ModelError(
             f"no adapter could be added: {error}",
             where="model.adapter.method" if adapter.trains_virtual_tokens else _NO_TARGETS,
             remedy="Use lora." if adapter.trains_virtual_tokens else _layers_remedy(model),
         ) from error
+    round_once(adapted)
+    return adapted
 
 
 def count_parameters(model: PreTrainedModel | PeftModel) -> tuple[int, int]:
