@@ -1,6 +1,7 @@
 """Fine-tuning as tutorials do it against ours: same model, same data, as many examples, the same evaluation.
 
-    python benchmarks/train.py [--quick] [--tasks qa sft] [--examples 96] [--epochs 1] [--qa-data FILE.json]
+    python benchmarks/train.py [--quick] [--tasks qa sft] [--examples 96] [--epochs 1] [--seeds 42 1]
+                               [--qa-data FILE.json]
 
 Question answering: the tutorial pads every window to 384 tokens, takes batches of 12 and the default
 collator. LoRA on a chat model: the tutorial takes one example a row, pads to the longest of a batch, and
@@ -22,6 +23,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -103,27 +105,38 @@ def compare(jobs: Sequence[Job]) -> list[Result]:
     return [process.finish(generates=jobs[0].task == "sft") for process in processes]
 
 
-def print_tables(task: str, examples: int, ways: Sequence[str], results: Sequence[Result]) -> None:
-    """Markdown: what each way took, and how many times faster it is than the first."""
-    first = results[0]
-    what = "F1 (95 % interval)" if task == "qa" else "held-out loss (smaller is better)"
+def print_tables(task: str, examples: int, ways: Sequence[str], runs: Sequence[Sequence[Result]]) -> None:
+    """Markdown: what each way took in all runs, and how many times faster it is than the first."""
+    what = "F1" if task == "qa" else "held-out loss (smaller is better)"
     print(f"\n### {'Question answering, MiniLM' if task == 'qa' else 'LoRA, SmolLM2-135M'}\n")
-    print(f"| way | examples | seconds | examples/s | ratio | {what} |\n|---|---:|---:|---:|---:|---:|")
-    for way, found in zip(ways, results, strict=True):
-        interval = "" if found.interval is None else " ({:.1f}–{:.1f})".format(*found.interval)
+    print(f"| way | examples | seconds | examples/s | ratio | {what} | of each seed |")
+    print("|---|---:|---:|---:|---:|---:|---|")
+    by_way = list(zip(*runs, strict=True))
+    taken = [sum(one.seconds for one in found) for found in by_way]
+    for way, found, seconds in zip(ways, by_way, taken, strict=True):
         print(
-            f"| {way} | {examples} | {found.seconds:.1f} | {examples / found.seconds:.3f} "
-            f"| {first.seconds / found.seconds:.2f} | {found.score:.3f}{interval} |"
+            f"| {way} | {examples} | {seconds:.1f} | {examples / seconds:.3f} | {taken[0] / seconds:.2f} "
+            f"| {statistics.mean(one.score for one in found):.3f} | {', '.join(map(score_of, found))} |"
         )
     if task == "sft":
-        print("\n| generating | tokens | seconds | tokens/s | ratio |\n|---|---:|---:|---:|---:|")
-        speeds = [found.generated / found.generating for found in results]
-        for way, found, speed in zip(ways, results, speeds, strict=True):
-            how = "one by one" if way in (TUTORIAL, RECOMPUTING) else "a batch"
-            print(
-                f"| {way}: {how} | {found.generated} | {found.generating:.1f} | {speed:.1f} "
-                f"| {speed / speeds[0]:.2f} |"
-            )
+        print_generation(ways, by_way)
+
+
+def print_generation(ways: Sequence[str], by_way: Sequence[Sequence[Result]]) -> None:
+    """Markdown: what each way took to generate, and how many times faster it is than the first."""
+    print("\n| generating | tokens | seconds | tokens/s | ratio |\n|---|---:|---:|---:|---:|")
+    tokens = [sum(one.generated for one in found) for found in by_way]
+    taken = [sum(one.generating for one in found) for found in by_way]
+    speeds = [count / seconds for count, seconds in zip(tokens, taken, strict=True)]
+    for way, count, seconds, speed in zip(ways, tokens, taken, speeds, strict=True):
+        how = "one by one" if way in (TUTORIAL, RECOMPUTING) else "a batch"
+        print(f"| {way}: {how} | {count} | {seconds:.1f} | {speed:.1f} | {speed / speeds[0]:.2f} |")
+
+
+def score_of(found: Result) -> str:
+    """The score, and where it has one its 95 % interval."""
+    interval = "" if found.interval is None else " ({:.1f}–{:.1f})".format(*found.interval)
+    return f"{found.score:.3f}{interval}"
 
 
 def print_machine() -> None:
@@ -144,6 +157,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=tuple(RECIPES), default=list(RECIPES))
     parser.add_argument("--examples", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42], help="train once with each")
     parser.add_argument("--evaluated", type=int, default=40, help="test examples")
     parser.add_argument("--ways", nargs="+", help="only these, the first of which the ratios are to")
     parser.add_argument("--qa-data", help="a file in SQuAD's format, divided into training and test")
@@ -152,8 +166,13 @@ def main() -> None:
     print_machine()
     for task in chosen.tasks:
         ways = [way for way in WAYS[task] if chosen.ways is None or way in chosen.ways]
-        jobs = [Job(task, way, examples, evaluated, chosen.epochs, chosen.qa_data) for way in ways]
-        print_tables(task, examples * chosen.epochs, ways, compare(jobs))
+        runs = [
+            compare(
+                [Job(task, way, examples, evaluated, chosen.epochs, seed, chosen.qa_data) for way in ways]
+            )
+            for seed in chosen.seeds
+        ]
+        print_tables(task, examples * chosen.epochs * len(runs), ways, runs)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ class Job:
     examples: int
     evaluated: int
     epochs: int
+    seed: int
     qa_data: str | None
 
     @property
@@ -80,6 +81,7 @@ class Job:
         """The shipped recipe, with what this way does otherwise."""
         tutorial_like = self.way != OURS
         overrides = [
+            f"seed={self.seed}",
             f"train.num_train_epochs={self.epochs}",
             f"train.learning_rate={LEARNING_RATE[self.task]}",
             "train.lr_scheduler_type=linear",
@@ -93,8 +95,7 @@ class Job:
                 f"train.per_device_train_batch_size={QA_BATCH}",
                 f"data.max_length={TUTORIAL_LENGTH}",
                 "data.doc_stride=128",
-                # Questions about one paragraph are of one length: grouped, a batch would hold few paragraphs.
-                "train.train_sampling_strategy=random",
+                "train.train_sampling_strategy=group_by_length",
             ]
             if tutorial_like:
                 overrides += ["model.config={}", "train.head_learning_rate=null"]

@@ -22,7 +22,7 @@ from rankfold.training.checkpoints import has_ended, written_whole
 from rankfold.training.continuation import Continuation
 from rankfold.training.flops import peak_flops, training_flops
 from rankfold.training.label_smoothing import smoothed
-from rankfold.training.sampler import EpochLengthGroupedSampler
+from rankfold.training.sampler import StepLengthGroupedSampler
 from rankfold.training.throughput import WORK, Batch, CountingCollator, Rows, Throughput, Work
 from rankfold.training.validation import Validation
 
@@ -78,7 +78,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         self._save_total_limit = save_total_limit
         self._validation = validation
         self._lifeline = lifeline or Lifeline()
-        self._length_grouped: EpochLengthGroupedSampler | None = None
+        self._length_grouped: StepLengthGroupedSampler | None = None
         self._checkpoint: Path | None = None
         self._earlier = Continuation()
         self._started = time.monotonic()
@@ -169,7 +169,9 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         sampler: Sampler[int] | None = super()._get_train_sampler(train_dataset)
         if isinstance(sampler, LengthGroupedSampler):
-            sampler = EpochLengthGroupedSampler(sampler.batch_size, sampler.lengths, self.args.data_seed)
+            # Its batch size is what one rank takes in a step.
+            step_size = sampler.batch_size * self.args.world_size
+            sampler = StepLengthGroupedSampler(step_size, sampler.lengths, self.args.data_seed)
             self._length_grouped = sampler
         return sampler
 

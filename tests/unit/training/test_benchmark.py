@@ -11,7 +11,7 @@ from train_ways import LEARNING_RATE, TUTORIAL_LENGTH, WAYS, Job, padded
 
 @pytest.mark.parametrize("task", LEARNING_RATE)
 def test_all_ways_learn_from_the_same_examples_at_the_same_rate(task: str) -> None:
-    recipes = [Job(task, way, 12, 4, 1, None).recipe() for way in WAYS[task]]
+    recipes = [Job(task, way, 12, 4, 1, 42, None).recipe() for way in WAYS[task]]
     assert len({recipe.data.model_dump_json() for recipe in recipes}) == 1
     assert {recipe.train.learning_rate for recipe in recipes} == {LEARNING_RATE[task]}
     assert [recipe.train.bf16 for recipe in recipes] == [*[False] * (len(recipes) - 1), True]
