@@ -28,11 +28,12 @@ class AnswerScores:
 
     Args:
         per_example: Example id → score, in the order of the data set.
-        metrics: Metric name → percentage (0 to 100) or count, ready for metrics.json.
+        metrics: Metric name → percentage (0 to 100) or count, ready for metrics.json; None where there was
+            nothing to measure.
     """
 
     per_example: Mapping[str, AnswerScore]
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankfold.metrics.bootstrap import bootstrap_interval, percentile_interval, resampled_times
+from rankfold.metrics.bootstrap import percentile_interval, resampled_times
 from rankfold.metrics.counts import (
     LabelCounts,
     label_metrics,
     macro_average,
+    mean,
     ratio,
     weighted_average,
 )
@@ -92,30 +93,30 @@ def classification_metrics(confusion: Confusion, labels: Sequence[str] = ()) -> 
         labels: Labels of the data set: listed first, even where they never occur. `macro_average` says
             over which labels the macro average is taken.
 
-    A ratio without a denominator is 0.0.
+    A ratio without a denominator is 0.0. Without any example nothing is measured: every score is None then,
+    and no label is listed.
     """
     counts = confusion.label_counts
     num_examples = confusion.pairs.total()
-    return {
+    scores = {
         "accuracy": ratio(counts.correct.total(), num_examples),
         "matthews_correlation": matthews_correlation(confusion),
         **_averages(counts, labels),
-        "num_examples": num_examples,
-        "per_label": label_metrics(counts, labels),
     }
+    return _of_examples(scores, num_examples, label_metrics(counts, labels))
 
 
 def multi_label_metrics(counts: MultiLabelCounts, labels: Sequence[str] = ()) -> dict[str, Any]:
     """Return the share of examples with exactly the gold labels, and the averages and labels' scores.
 
-    There is no Matthews' correlation: it compares one label with one label.
+    There is no Matthews' correlation: it compares one label with one label. Without examples as
+    `classification_metrics`.
     """
-    return {
+    scores = {
         "subset_accuracy": ratio(counts.num_exact, counts.num_examples),
         **_averages(counts.labels, labels),
-        "num_examples": counts.num_examples,
-        "per_label": label_metrics(counts.labels, labels),
     }
+    return _of_examples(scores, counts.num_examples, label_metrics(counts.labels, labels))
 
 
 def matthews_correlation(confusion: Confusion) -> float:
@@ -145,6 +146,9 @@ def classification_metrics_of(
     `unknown_label_rate`, where it is not zero, is the share of examples with a gold label that is not among
     `labels`, and so cannot be predicted; they count as wrong.
 
+    Where no example has a gold label, not one is scored and every score is None: a data set without labels
+    measures nothing.
+
     Args:
         rows: {"gold_labels", "predicted_labels"} an example; with one label an example, those without a
             gold label are not scored.
@@ -158,48 +162,24 @@ def classification_metrics_of(
         gold, predicted = frozenset(row["gold_labels"]), frozenset(row["predicted_labels"])
         if gold or multi_label:
             tally.append(gold, predicted)
+    if not any(tally.golds):
+        # With any number of labels those of an example may be none, but hardly those of a whole data set.
+        tally = _Tally()
     known = frozenset(labels)
     if multi_label:
         metrics = multi_label_metrics(tally.multi_label, labels)
     else:
         metrics = classification_metrics(tally.confusion, labels)
-    metrics["chance_accuracy"] = ratio(max(tally.golds.values(), default=0), tally.golds.total())
+    metrics["chance_accuracy"] = mean(max(tally.golds.values(), default=0), tally.golds.total())
     num_unknown = sum(number for gold, number in tally.golds.items() if not gold <= known)
     if num_unknown:
         metrics["unknown_label_rate"] = num_unknown / tally.golds.total()
-    if resamples:
+    if resamples and tally.golds:
         accuracy = "subset_accuracy" if multi_label else "accuracy"
         ends = tally.intervals(known, resamples=resamples, seed=seed)
         metrics["confidence_intervals"] = {
             name: list(of) for name, of in zip((accuracy, "micro_f1", "macro_f1"), ends, strict=True)
         }
-    return metrics
-
-
-def choice_metrics_of(rows: Iterable[Mapping[str, Any]], *, resamples: int, seed: int) -> dict[str, Any]:
-    """Score questions with choices from their lines in details.jsonl; ready for metrics.json.
-
-    `chance_accuracy` is what choosing blindly comes to: the mean of 1 / number of choices.
-
-    Args:
-        rows: {"answer", "choice", "num_choices"} a question: the places of the right and of the chosen
-            answer; those whose `answer` is None are not scored.
-        resamples: Resamples behind `confidence_intervals` (95 %), which 0 leaves out.
-        seed: Seed of the resamples.
-    """
-    right, chance = array("q"), array("d")
-    for row in rows:
-        if row["answer"] is not None:
-            right.append(row["answer"] == row["choice"])
-            chance.append(1 / row["num_choices"])
-    metrics: dict[str, Any] = {
-        "accuracy": ratio(sum(right), len(right)),
-        "chance_accuracy": ratio(math.fsum(chance), len(chance)),
-        "num_examples": len(right),
-    }
-    if resamples:
-        ends = bootstrap_interval(right, [1] * len(right), resamples=resamples, seed=seed)
-        metrics["confidence_intervals"] = {"accuracy": list(ends)}
     return metrics
 
 
@@ -279,6 +259,14 @@ class _Tally:
                 ratio(math.fsum(of_labels), len(of_labels)),
             )
         return tuple(percentile_interval(each, np.ones(resamples)) for each in scores)
+
+
+def _of_examples(
+    scores: Mapping[str, float], num_examples: int, per_label: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What metrics.json says of so many examples: of none, that nothing was measured."""
+    found: Mapping[str, float | None] = scores if num_examples else dict.fromkeys(scores)
+    return {**found, "num_examples": num_examples, "per_label": per_label if num_examples else {}}
 
 
 def _averages(counts: LabelCounts, labels: Sequence[str]) -> dict[str, float]:

@@ -93,7 +93,7 @@ def embedding_metrics_of(
 
     Pairs without a score are a task of retrieval: every anchor is a query, every second text a document.
     Equal texts are one, with the vector of the first, so a query may have several relevant documents. Pairs
-    with a score give correlations.
+    with a score give correlations, which are None where all have the same score: it orders nothing.
 
     Args:
         resamples: Resamples behind the intervals; 0 leaves them out.
@@ -116,8 +116,9 @@ def embedding_metrics_of(
         if resamples:
             found["confidence_intervals"] = scores.confidence_intervals(resamples=resamples, seed=seed)
     if golds:
-        found["spearman_cosine"] = spearman(cosines, golds)
-        found["pearson_cosine"] = pearson(cosines, golds)
+        orders = len(set(golds)) > 1
+        found["spearman_cosine"] = spearman(cosines, golds) if orders else None
+        found["pearson_cosine"] = pearson(cosines, golds) if orders else None
     return {**found, "num_examples": num_examples}
 
 

@@ -83,17 +83,18 @@ def squad_scores(
     return AnswerScores(per_example, metrics)
 
 
-def squad_metrics(columns: AnswerColumns, *, version_2_with_negative: bool) -> dict[str, float]:
+def squad_metrics(columns: AnswerColumns, *, version_2_with_negative: bool) -> dict[str, float | None]:
     """Return exact_match, f1 (0 to 100) and total from the scores of every example.
 
     With `version_2_with_negative` also HasAns_exact, HasAns_f1, HasAns_total, NoAns_exact, NoAns_f1 and
-    NoAns_total, which the official script leaves out, and which are zero here, where there is no such
-    question.
+    NoAns_total, which the official script leaves out where there is no such question; here the total is 0
+    then and the scores, which nothing measures, are None.
     """
-    metrics = _named("", "exact_match", columns.scores())
+    exact_match, f1, total = mean_percentages(columns.scores())
+    metrics: dict[str, float | None] = {"exact_match": exact_match, "f1": f1, "total": total}
     if version_2_with_negative:
-        metrics |= _named("HasAns_", "exact", columns.scores(has_answer=True))
-        metrics |= _named("NoAns_", "exact", columns.scores(has_answer=False))
+        metrics |= _of_kind("HasAns_", columns.scores(has_answer=True))
+        metrics |= _of_kind("NoAns_", columns.scores(has_answer=False))
     return metrics
 
 
@@ -189,6 +190,10 @@ def _columns(
     return columns
 
 
-def _named(prefix: str, exact_name: str, scores: Iterable[AnswerScore]) -> dict[str, float]:
+def _of_kind(prefix: str, scores: Iterable[AnswerScore]) -> dict[str, float | None]:
     exact_match, f1, total = mean_percentages(scores)
-    return {f"{prefix}{exact_name}": exact_match, f"{prefix}f1": f1, f"{prefix}total": total}
+    return {
+        f"{prefix}exact": exact_match if total else None,
+        f"{prefix}f1": f1 if total else None,
+        f"{prefix}total": total,
+    }

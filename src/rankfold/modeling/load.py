@@ -1,6 +1,7 @@
 """Loading models and tokenizers, with and without an adapter."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -83,8 +84,9 @@ def load_model(
 
     Raises:
         ModelError: The folder's architecture has no such task, a file is damaged, a weight has another
-            shape, or most weights are not in the files, so that the model would start from chance. Or the
-            recipe wants few bits, and bitsandbytes or a GPU is missing.
+            shape, or most weights are not in the files, so that the model would start from chance, or one
+            that is not gets no first value. Or the recipe wants few bits, and bitsandbytes or a GPU is
+            missing.
     """
     options: dict[str, Any] = {**model.config, **task_config}
     if model.attn_implementation is not None:
@@ -94,16 +96,17 @@ def load_model(
 
         options["quantization_config"] = quantization_config(model)
     try:
-        loaded, info = getattr(transformers, auto_class).from_pretrained(
-            folder,
-            dtype=getattr(torch, model.torch_dtype),
-            use_safetensors=True,
-            trust_remote_code=model.trust_remote_code,
-            output_loading_info=True,
-            # Refused below, with names and shapes.
-            ignore_mismatched_sizes=True,
-            **options,
-        )
+        with _unwritten_memory_is_nan():
+            loaded, info = getattr(transformers, auto_class).from_pretrained(
+                folder,
+                dtype=getattr(torch, model.torch_dtype),
+                use_safetensors=True,
+                trust_remote_code=model.trust_remote_code,
+                output_loading_info=True,
+                # Refused below, with names and shapes.
+                ignore_mismatched_sizes=True,
+                **options,
+            )
     except (ValueError, OSError, TypeError, SafetensorError) as error:
         raise ModelError(
             f"{auto_class} cannot load {folder}: {error}",
@@ -114,6 +117,7 @@ def load_model(
     _check_shapes(info["mismatched_keys"], folder)
     new_parameters = frozenset(info["missing_keys"])
     _check_mostly_known(loaded, new_parameters, folder)
+    _give_first_values(loaded, new_parameters, folder)
     multiply_in_one_piece(loaded)
     return LoadedModel(loaded, new_parameters)
 
@@ -140,6 +144,40 @@ def load_trained(
     # not felt: held-out loss of SmolLM2 0.2711 merged, 0.2721 beside the base, 0.2719 in float32.
     merged: PreTrainedModel = with_adapter.merge_and_unload()
     return merged
+
+
+@contextmanager
+def _unwritten_memory_is_nan() -> Iterator[None]:
+    """Have PyTorch fill new memory, so that what nobody initialised is not what happened to lie there."""
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        # The fill comes with the deterministic algorithms; loading needs none of those.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+
+
+def _give_first_values(model: PreTrainedModel, new_parameters: frozenset[str], folder: Path) -> None:
+    """Start what transformers forgets from zero, if it is a bias.
+
+    It builds a model without memory, so a value that only a constructor gives is lost. Where the architecture
+    does not initialise it again, as Longformer, FNet and Nyströmformer do not the bias of their language
+    modelling heads, the weight is whatever memory it gets (5.23).
+    """
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if name not in new_parameters or not parameter.isnan().any():
+            continue
+        if name.rpartition(".")[2] != "bias":
+            raise ModelError(
+                f"the weight {name} of {type(model).__name__} is not in {folder}, and transformers "
+                f"{transformers.__version__} gives it no first value",
+                where="model.name_or_path",
+                remedy="Choose a model whose files hold it, such as one that was saved with its head.",
+            )
+        with torch.no_grad():
+            parameter.zero_()
 
 
 def _forget_unused_renamings(model: PreTrainedModel) -> None:

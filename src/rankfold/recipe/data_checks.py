@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from rankfold.recipe.conflict import Conflict
 from rankfold.recipe.entries import listed
+from rankfold.recipe.same_data import is_same_data
 from rankfold.recipe.schema import HUB_PREFIX, Cleaning, Data, Recipe, Source, Split
 from rankfold.task_facts import TABLES, task_facts
 
@@ -128,7 +129,7 @@ def _mixing_conflicts(data: Data) -> Iterator[Conflict]:
         # A source is divided, or on a hub has a split to test on: what is tested on would be trained on.
         for side in ("source", "test", "validation"):
             other: Source | None = getattr(data, side)
-            if other and _is_same(source, source.train_split, other, other.test_split):
+            if other and is_same_data(source, source.train_split, other, other.test_split):
                 yield Conflict((key, f"data.{side}"), f"is the same data as data.{side}; train on other data")
     for side in ("test", "validation"):
         held_out: Source | None = getattr(data, side)
@@ -149,7 +150,7 @@ def _leak_conflicts(data: Data) -> Iterator[Conflict]:
     for key, held_out in (("data.test", data.test), ("data.validation", data.validation)):
         if on is None or held_out is None or (name == "data.source" and not on.is_on_hub):
             continue
-        if _is_same(on, on.train_split, held_out, held_out.test_split):
+        if is_same_data(on, on.train_split, held_out, held_out.test_split):
             if key == "data.test":
                 wrong = "the score would be of what was trained on"
                 remedy = "name other data, or name this once, in data.source, which data.split divides"
@@ -159,10 +160,6 @@ def _leak_conflicts(data: Data) -> Iterator[Conflict]:
             if on.is_on_hub:
                 remedy = f"name another split in {key}.test_split"
             yield Conflict((key, name), f"is the same data as {name}: {wrong}; {remedy}")
-
-
-def _is_same(one: Source, split: str, other: Source, other_split: str) -> bool:
-    return one.path == other.path and (not one.is_on_hub or split == other_split)
 
 
 def _cleaning_conflicts(cleaning: Cleaning) -> Iterator[Conflict]:

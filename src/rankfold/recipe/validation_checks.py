@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 from rankfold.recipe.conflict import Conflict
+from rankfold.recipe.same_data import is_same_data
 from rankfold.recipe.schema import Data, Recipe, Train
 
 _FOLLOW_EVALUATIONS = (
@@ -50,12 +51,11 @@ def _set_conflicts(recipe: Recipe) -> Iterator[Conflict]:
 
 def _key_of_the_same(data: Data) -> str | None:
     """Which of the sets that are tested on holds the validation set, if one does."""
-    if data.validation is None:
+    validation = data.validation
+    if validation is None:
         return None
     for key, source in (("data.test", data.test), ("data.source", data.source)):
-        if source is None or source.path != data.validation.path:
-            continue
-        if not source.is_on_hub or source.test_split == data.validation.test_split:
+        if source and is_same_data(source, source.test_split, validation, validation.test_split):
             return key
     return None
 

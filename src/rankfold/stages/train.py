@@ -13,6 +13,7 @@ from rankfold.lifeline import Lifeline
 from rankfold.modeling.load import load_tokenizer
 from rankfold.modeling.sources import model_folder
 from rankfold.ranks import ranks
+from rankfold.recipe.schema import Recipe
 from rankfold.run_folder import RunFolder
 from rankfold.stages.inputs import prepared_summary, recipe_and_task
 from rankfold.tasks.base import Task
@@ -43,6 +44,9 @@ def train(run: RunFolder, lifeline: Lifeline | None = None) -> None:
     recipe, task = recipe_and_task(run)
     # What the data decides is decided by the test set, during training too.
     recipe = task.settle(recipe, iterate_stored(run.prepared.examples("test"), task.example_type))
+    validation = _validation_set(run, task) if recipe.train.eval_strategy != "no" else None
+    if validation is not None:
+        recipe = _judged(recipe, task, validation)
     here = ranks()
     try:
         summary = fine_tune(
@@ -54,7 +58,7 @@ def train(run: RunFolder, lifeline: Lifeline | None = None) -> None:
             features=Dataset.load_from_disk(str(run.prepared.features("train"))),
             world_size=here.world_size,
             labels=labels,
-            validation=_validation_set(run, task) if recipe.train.eval_strategy != "no" else None,
+            validation=validation,
             lifeline=lifeline,
         )
     except StoppedError:
@@ -64,6 +68,13 @@ def train(run: RunFolder, lifeline: Lifeline | None = None) -> None:
     leave()
     if here.is_main:
         atomic.write_json(run.train_summary, summary | {"model_sha256": folder_sha256(run.model)})
+
+
+def _judged(recipe: Recipe, task: Task[Any], validation: ValidationSet) -> Recipe:
+    """Name the metric that says which checkpoint is best, if the recipe leaves that to the validation set."""
+    name = recipe.train.metric_for_best_model or task.metric_for_best_model(validation.examples)
+    train = recipe.train.model_copy(update={"metric_for_best_model": name})
+    return recipe.model_copy(update={"train": train})
 
 
 def _validation_set(run: RunFolder, task: Task[Any]) -> ValidationSet:

@@ -137,6 +137,10 @@ class Task(ABC, Generic[ExampleT]):
         """
         return recipe
 
+    def metric_for_best_model(self, examples: Iterable[ExampleT]) -> str:
+        """The metric that says which checkpoint is best, unless the recipe does, on a validation set."""
+        return self.facts.metric_for_best_model
+
     def model_config(self, labels: Sequence[str]) -> dict[str, Any]:
         """Values of the model's configuration that follow from the labels, such as the size of its head."""
         return {}

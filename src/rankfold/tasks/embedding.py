@@ -56,13 +56,10 @@ class Embedding(Task[TextPairExample]):
             )
         return example
 
-    def settle(self, recipe: Recipe, examples: Iterable[TextPairExample]) -> Recipe:
+    def metric_for_best_model(self, examples: Iterable[TextPairExample]) -> str:
         """Where every pair has a score nothing is to be found: the best model agrees best with the scores."""
         pairs = [example.score is not None for example in examples if example.positive is not None]
-        if recipe.train.metric_for_best_model is not None or not pairs or not all(pairs):
-            return recipe
-        train = recipe.train.model_copy(update={"metric_for_best_model": "spearman_cosine"})
-        return recipe.model_copy(update={"train": train})
+        return "spearman_cosine" if pairs and all(pairs) else super().metric_for_best_model(examples)
 
     def record_settings(self, recipe: Recipe) -> dict[str, str | int]:
         return {"pooling": recipe.model.pooling}

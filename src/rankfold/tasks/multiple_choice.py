@@ -18,7 +18,7 @@ from rankfold.data.text_pairs import encode_texts
 from rankfold.errors import DataError
 from rankfold.evaluation.work import UnitWork
 from rankfold.json_lines import json_lines, member_lines
-from rankfold.metrics.classification import choice_metrics_of
+from rankfold.metrics.multiple_choice import choice_metrics_of
 from rankfold.nbest.choices import Ranked, rank_one_of
 from rankfold.nbest.tables import table_to_bytes, tables_from_bytes
 from rankfold.recipe.schema import Recipe

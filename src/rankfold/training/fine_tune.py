@@ -42,7 +42,7 @@ from rankfold.training.save import save_model
 from rankfold.training.trackers import name_the_run
 from rankfold.training.tracking import TrackingCallback
 from rankfold.training.trainer import FineTuningTrainer
-from rankfold.training.unused import unused_weights
+from rankfold.training.unused import ready_for_zero, unused_weights, uses_change
 from rankfold.training.validation import Validation, ValidationSet
 
 
@@ -117,6 +117,8 @@ def fine_tune(
     trainer.remove_callback(PrinterCallback)
     if recipe.distributed.strategy == "ddp" and world_size > 1:
         _expect_unused(trainer, loss, task.collate([features[ranks().rank % len(features)]], tokenizer))
+    elif world_size > 1:
+        ready_for_zero(model, recipe.distributed.strategy)
     lifeline.beat()
     output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     lifeline.beat()
@@ -142,6 +144,9 @@ def _arguments(run: RunFolder, recipe: Recipe, task: Task[Any], world_size: int)
 
 def _expect_unused(trainer: FineTuningTrainer, loss: Loss, batch: dict[str, Any]) -> None:
     """Have ranks do without gradients of weights that the loss of a batch does not depend on."""
+    if uses_change(trainer.model):
+        trainer.accelerator.ddp_handler.find_unused_parameters = True
+        return
     on_device = trainer._prepare_inputs(batch)
 
     def of_batch() -> Tensor:

@@ -20,6 +20,7 @@ from rankfold.errors import NumericalError, RecipeError, StoppedError
 from rankfold.lifeline import Lifeline
 from rankfold.training.checkpoints import has_ended, written_whole
 from rankfold.training.continuation import Continuation
+from rankfold.training.deepspeed import give_back_weights
 from rankfold.training.flops import peak_flops, training_flops
 from rankfold.training.label_smoothing import smoothed
 from rankfold.training.sampler import StepLengthGroupedSampler
@@ -257,6 +258,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         if self._validation is None or eval_dataset is not None:
             raise ValueError("this trainer evaluates its own validation set, and has to be given one")
         found = self._validation.metrics(self.model, self._lifeline)
+        give_back_weights(self.model_wrapped)
         wanted = self.args.metric_for_best_model
         if wanted not in found:
             raise RecipeError(

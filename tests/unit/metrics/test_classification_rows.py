@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from rankfold.metrics.bootstrap import bootstrap_interval, percentile_interval, resampled_times
 from rankfold.metrics.classification import (
-    choice_metrics_of,
     classification_metrics,
     classification_metrics_of,
     count_confusion,
     count_multi_label,
     multi_label_metrics,
 )
+from rankfold.metrics.multiple_choice import choice_metrics_of
 
 LABELS = ("ham", "spam", "eggs")
 PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=30)
@@ -42,7 +42,7 @@ def test_rows_with_one_label_score_as_their_confusion_does(pairs: list[tuple[str
     assert metrics["chance_accuracy"] == max(map(golds.count, LABELS)) / len(pairs)
 
 
-@given(SET_PAIRS)
+@given(SET_PAIRS.filter(lambda pairs: any(gold for gold, _ in pairs)))
 def test_rows_with_any_labels_score_as_their_counts_do(pairs: list[tuple[list[str], list[str]]]) -> None:
     metrics = scores([row(*pair) for pair in pairs], multi_label=True)
     total, *others = (count_multi_label(*pair) for pair in pairs)
@@ -63,17 +63,25 @@ def test_gold_labels_that_the_model_does_not_know_are_told_as_a_rate() -> None:
     assert "unknown_label_rate" not in scores(rows, labels=(*LABELS, "rice"))
 
 
-def test_no_rows_score_zero() -> None:
-    metrics = scores([], resamples=10)
-    assert metrics["chance_accuracy"] == 0
-    assert metrics["confidence_intervals"] == {
-        name: [0.0, 0.0] for name in ("accuracy", "micro_f1", "macro_f1")
-    }
-    assert choice_metrics_of([], resamples=0, seed=1) == {
-        "accuracy": 0.0,
-        "chance_accuracy": 0.0,
-        "num_examples": 0,
-    }
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("rows", [[], [row([], ["ham"]), row([], [])]])
+def test_where_no_row_has_a_label_nothing_is_measured(rows: list[dict[str, Any]], several: bool) -> None:
+    metrics = scores(rows, multi_label=several, resamples=10)
+    assert (metrics.pop("num_examples"), metrics.pop("per_label")) == (0, {})
+    measured_elsewhere = scores([row(["ham"], ["ham"])], multi_label=several)
+    assert metrics == dict.fromkeys(measured_elsewhere.keys() - {"num_examples", "per_label"})
+
+
+def test_with_any_number_of_labels_one_row_that_has_some_is_enough_to_score_all() -> None:
+    metrics = scores([row([], ["ham"]), row(["ham"], ["ham"])], multi_label=True)
+    assert (metrics["num_examples"], metrics["subset_accuracy"], metrics["micro_precision"]) == (2, 0.5, 0.5)
+
+
+def test_where_no_question_has_an_answer_nothing_is_measured() -> None:
+    unanswered = {"answer": None, "choice": 0, "num_choices": 4}
+    for rows in ([], [unanswered]):
+        metrics = choice_metrics_of(rows, resamples=10, seed=1)
+        assert metrics == {"accuracy": None, "chance_accuracy": None, "num_examples": 0}
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -236,9 +236,10 @@ def test_empty_inputs_score_nothing(name: str, metrics: dict[str, Any]) -> None:
     computed.pop("sacrebleu", {})  # signatures
     for scheme in computed.pop("nervaluate", {}).values():
         computed |= scheme
-    # What is no ratio of counts, such as a perplexity, is not there to be zero.
+    # Entities and answers to be found count as not found where there are none; elsewhere nothing is measured.
     assert set(computed.values()) <= {0, None}
-    assert (None in computed.values()) == (name in ("rankfold_perplexity", "rankfold_written_text"))
+    counted = ("rankfold_entities", "rankfold_tags", "rankfold_squad", "rankfold_cmrc")
+    assert (None in computed.values()) == (name not in counted)
 
 
 def inputs_of(name: str) -> dict[str, list[Any]]:

@@ -144,7 +144,15 @@ def test_v1_refuses_a_question_without_gold_answers() -> None:
 def test_an_empty_data_set_scores_zero(version_2_with_negative: bool) -> None:
     scores = squad_scores({}, [], version_2_with_negative=version_2_with_negative)
     assert scores.per_example == {}
-    assert set(scores.metrics.values()) == {0}
+    of_kinds = {"HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1"}
+    assert {value for name, value in scores.metrics.items() if name not in of_kinds} == {0}
+
+
+def test_a_kind_of_question_that_there_is_none_of_is_not_measured() -> None:
+    scores = squad_scores({"1": "cat"}, [question("1", "cat")], version_2_with_negative=True)
+    assert (scores.metrics["HasAns_exact"], scores.metrics["HasAns_total"]) == (100.0, 1)
+    unmeasured = {name for name, value in scores.metrics.items() if value is None}
+    assert (unmeasured, scores.metrics["NoAns_total"]) == ({"NoAns_exact", "NoAns_f1"}, 0)
 
 
 def test_references_may_be_read_only_once() -> None:

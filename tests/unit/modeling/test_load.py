@@ -1,4 +1,6 @@
+import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,51 @@ def refusal(folder: Path, auto_class: str, **values: Any) -> ModelError:
 def test_a_new_head_is_told_from_what_the_files_hold(encoder_folder: Path) -> None:
     loaded = load_model(encoder_folder, settings(), QA)
     assert loaded.new_parameters == {"qa_outputs.weight", "qa_outputs.bias"}
+
+
+@pytest.fixture
+def poisoned_memory() -> Iterator[None]:
+    """New memory is NaN until something is written to it, instead of zero as it often happens to be."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("poisoned_memory")
+@pytest.mark.parametrize("kind", ["Longformer", "FNet", "Nystromformer"])
+def test_a_new_language_modelling_head_starts_from_a_guess(kind: str, tmp_path: Path) -> None:
+    """transformers 5.23 leaves the bias of these heads to whatever lies in memory."""
+    sizes = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 32}
+    of_attention = {"num_attention_heads": 2, "attention_window": [4], "segment_means_seq_len": 64}
+    config = getattr(transformers, f"{kind}Config")(**sizes, **(of_attention if kind != "FNet" else {}))
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path)
+    loaded = load_model(tmp_path, settings(), "AutoModelForMaskedLM")
+    assert any(name.endswith(".bias") for name in loaded.new_parameters)
+    with torch.inference_mode():
+        loss = loaded.model.eval()(input_ids=IDS, labels=IDS).loss
+    assert loss.item() == pytest.approx(math.log(100), abs=0.5)
+
+
+def test_a_new_weight_that_gets_no_first_value_is_refused(
+    encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transformers.BertForQuestionAnswering, "_init_weights", lambda self, module: None)
+    error = refusal(encoder_folder, QA)
+    assert error.message.startswith("the weight qa_outputs.weight of BertForQuestionAnswering is not in")
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_loading_leaves_pytorch_as_deterministic_as_it_was(enabled: bool, encoder_folder: Path) -> None:
+    torch.use_deterministic_algorithms(enabled, warn_only=enabled)
+    try:
+        load_model(encoder_folder, settings(), QA)
+        found = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert found == (enabled, enabled)
 
 
 def test_a_language_model_with_tied_embeddings_has_nothing_new(causal_folder: Path) -> None:

@@ -9,6 +9,7 @@ import yaml
 from commands import read
 from tiny_runs import evaluate_all, finish, new_run, results
 
+from rankfold.known_metrics import metric_of
 from rankfold.run_folder import RunFolder
 from rankfold.stages.merge import merge
 
@@ -89,3 +90,23 @@ def test_the_saved_model_does_what_the_trained_one_did_with_any_number_of_shards
     evaluate_all(run, 3)
     merge(run)
     assert results(run) == at_once
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_test_set_without_labels_is_predicted_and_reported_but_not_scored(
+    kind: str, encoder_folder: Path, tmp_path: Path
+) -> None:
+    run = run_of(kind, tmp_path, encoder_folder)
+    path = tmp_path / "test.jsonl"
+    rows = [ROWS[kind](index) for index in range(5)]
+    for row in rows:
+        del row[next(name for name in ("label", "labels", "answer") if name in row)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    finish(run)
+    metrics = read(run.metrics("fine_tuned"))
+    score = {"choices": "accuracy", "one label": "macro_f1", "several labels": "micro_f1"}[kind]
+    assert (metrics[score], metrics["chance_accuracy"], metrics["num_examples"]) == (None, None, 0)
+    assert len(read(run.predictions("fine_tuned"))) == 5
+    lines = run.report_markdown.read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines]
+    assert ["", metric_of(score).title, "n/a", "n/a", "n/a", ""] in cells

@@ -227,6 +227,15 @@ def test_metrics_come_from_the_details_alone_and_know_equal_texts() -> None:
     assert metrics["confidence_intervals"].keys() >= {"ndcg_at_10", "recall_at_1"}
 
 
+def test_scores_that_are_all_the_same_measure_no_correlation() -> None:
+    pairs = [TextPairExample("1", "anna", "Anna", score=0.5), TextPairExample("2", "anna", "Paul", score=0.5)]
+    metrics = TASK.metrics(rows(merged(pairs, model=Words()).details), settled(), ())
+    assert metrics == {"spearman_cosine": None, "pearson_cosine": None, "num_examples": 2}
+    told_apart = [pairs[0], TextPairExample("2", "anna", "Paul", score=0.25)]
+    metrics = TASK.metrics(rows(merged(told_apart, model=Words()).details), settled(), ())
+    assert metrics["spearman_cosine"] == pytest.approx(1)
+
+
 def test_a_text_without_finite_numbers_is_named() -> None:
     class Broken:
         device = torch.device("cpu")
@@ -281,18 +290,13 @@ def test_records_depend_on_the_pooling_alone() -> None:
     assert TASK.record_settings(settled(train={"contrastive_temperature": 1.0})) == base
 
 
-def test_data_with_scores_alone_is_judged_by_what_it_has_unless_the_recipe_says() -> None:
+def test_data_with_scores_alone_is_judged_by_how_a_model_agrees_with_them() -> None:
     scored = [TextPairExample(str(number), "a", "b", score=number / 9) for number in range(9)]
-
-    def judged_by(*examples: TextPairExample, named: str | None = None) -> str | None:
-        using = settled(train={"metric_for_best_model": named, "eval_strategy": "epoch"} if named else {})
-        return TASK.settle(using, examples).train.metric_for_best_model
-
-    assert judged_by(*scored) == judged_by(ALONE, *scored) == "spearman_cosine"
-    assert judged_by(*scored, named="pearson_cosine") == "pearson_cosine"
+    for examples in (scored, [ALONE, *scored]):
+        assert TASK.metric_for_best_model(examples) == "spearman_cosine"
     # The task's own is of pairs without a score.
-    for others in ((ANNA,), (*scored, ANNA), (ALONE,), ()):
-        assert judged_by(*others) is None
-    measured = TASK.metrics(rows(merged(scored).details), TASK.settle(settled(), scored), ())
+    for others in ([ANNA], [*scored, ANNA], [ALONE], []):
+        assert TASK.metric_for_best_model(others) == TASK.facts.metric_for_best_model
+    measured = TASK.metrics(rows(merged(scored).details), settled(), ())
     assert "spearman_cosine" in measured
     assert TASK.facts.metric_for_best_model not in measured

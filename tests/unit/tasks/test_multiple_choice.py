@@ -248,6 +248,11 @@ def test_questions_without_an_answer_are_predicted_but_not_scored() -> None:
     details = rows(results.details)
     assert (details[1]["gold"], details[1]["predicted"], details[1]["score"]) == ("", "A. sea", None)
     assert TASK.metrics(details, settled(), ())["num_examples"] == 1
+    assert TASK.metrics(details[1:], settled(), ()) == {
+        "accuracy": None,
+        "chance_accuracy": None,
+        "num_examples": 0,
+    }
 
 
 def test_infinity_names_the_row_and_the_shard() -> None:

@@ -241,6 +241,14 @@ def test_texts_without_a_label_are_predicted_but_not_scored() -> None:
     assert scores(results, settled())["num_examples"] == 1
 
 
+@pytest.mark.parametrize("using", [settled(), SEVERAL], ids=["one", "several"])
+def test_a_test_set_without_labels_measures_nothing(using: Recipe) -> None:
+    metrics = scores(merged(texts(("the old town", ""), ("the river", "")), using=using), using)
+    unmeasured = {name for name, value in metrics.items() if value is None}
+    assert unmeasured >= {"macro_f1", "micro_f1", "chance_accuracy"}
+    assert metrics.keys() - unmeasured == {"num_examples", "per_label"}
+
+
 def test_nan_names_the_row_and_the_shard() -> None:
     with pytest.raises(NumericalError, match="shard 0: logit 1 of row 4 is nan"):
         merged([*EXAMPLES[1:], EXAMPLES[0]], model=Breaks(), unit_size=3)

@@ -63,6 +63,7 @@ EXAMPLES: Mapping[str, Sequence[Any]] = {
 WITHOUT_DROPOUT: Mapping[str, dict[str, Any]] = {
     "causal": {},
     "t5": {"dropout_rate": 0.0},
+    "switch": {"dropout_rate": 0.0, "router_jitter_noise": 0.0},
     "bert": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
     "longformer": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
 }

@@ -11,6 +11,7 @@ import torch
 from models import causal_model, chat_tokenizer
 from ranks import on_ranks
 from unit.training import two_ranks
+from unit.training.methods_on_ranks import SHARD_ALL
 from unit.training.validated import NUM_EXAMPLES, prepared_run, trained, validation_of
 
 from rankfold.distributed import device
@@ -129,6 +130,15 @@ def test_a_model_comes_back_as_it_was_lent() -> None:
 def test_two_ranks_score_what_one_does_and_agree(new: NewRun, tmp_path: Path) -> None:
     train = {"per_device_train_batch_size": 2, "max_steps": 8, "eval_steps": 4}
     runs = {task: new(task, task, train=train) for task in TASKS}
+    # Training goes on after an evaluation that has gathered the weights for itself.
+    at_once = {"max_new_tokens": 2, "unit_size": NUM_EXAMPLES, "per_device_eval_batch_size": NUM_EXAMPLES}
+    runs["zero3"] = new(
+        "generative_ner",
+        "zero3",
+        train=train | {"max_steps": 2, "eval_steps": 1},
+        evaluation=at_once,
+        distributed={"strategy": "zero3", **SHARD_ALL},
+    )
     on_ranks(2, two_ranks.train, tmp_path, list(runs.values()))
     for task, run in runs.items():
         first, second = (json.loads((run.root / f"rank{rank}.json").read_text()) for rank in (0, 1))

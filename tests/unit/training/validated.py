@@ -59,6 +59,7 @@ def prepared_run(
     )
     values = yaml.safe_load(run.recipe.read_text())
     values["model"] |= {"adapter": adapter} | sections.get("model", {})
+    values["distributed"] = sections.get("distributed", {})
     run.recipe.write_text(yaml.safe_dump(values))
     prepare(run)
     return run

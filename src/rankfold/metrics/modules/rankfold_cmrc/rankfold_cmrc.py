@@ -17,6 +17,6 @@ class RankfoldCmrc(evaluate.Metric):  # type: ignore[misc]
             "Cui et al. 2019, arXiv:1810.07366",
         )
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float | None]:
         scores = cmrc_scores(to_predictions(predictions), to_examples(references))
         return dict(scores.metrics)

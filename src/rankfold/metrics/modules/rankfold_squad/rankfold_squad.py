@@ -16,7 +16,7 @@ class RankfoldSquad(evaluate.Metric):  # type: ignore[misc]
             "Exact match and F1 (0..100) of SQuAD v1.1.", "Rajpurkar et al. 2016, arXiv:1606.05250"
         )
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float | None]:
         scores = squad_scores(
             to_predictions(predictions), to_examples(references), version_2_with_negative=False
         )

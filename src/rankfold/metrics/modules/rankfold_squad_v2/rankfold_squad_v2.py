@@ -27,7 +27,7 @@ class RankfoldSquadV2(evaluate.Metric):  # type: ignore[misc]
         predictions: Any,
         references: Any,
         null_score_differences: Mapping[str, float] | None = None,
-    ) -> dict[str, float]:
+    ) -> dict[str, float | None]:
         scores = squad_scores(
             to_predictions(predictions),
             to_examples(references),
