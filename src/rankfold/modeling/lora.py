@@ -11,7 +11,7 @@ class LinearRoundedOnce(Linear):  # type: ignore[misc]
     """A LoRA layer that adds its update within the base layer's product, in that product's precision.
 
     PEFT's own adds it to the base layer's output, which bfloat16 has rounded to eight binary digits by then:
-    an update of less than half of the last one is gone, and in the first steps that is most of them. SmolLM2
+    an update of less than half of the last one is gone, in the first steps a good part of them all. SmolLM2
     after one step of fine-tuning: loss 0.822 in float32, 0.822 so in bfloat16, and 0.915 PEFT's way.
     """
 
