@@ -6,8 +6,11 @@ from typing import TypeVar
 import torch
 from torch.utils.data import Sampler
 
-STEPS_SORTED = 50
-"""Steps whose rows are drawn at random and sorted together; as many as in transformers' own grouping."""
+MAX_STEPS_SORTED = 50
+"""Most steps whose rows are drawn at random and sorted together; as in transformers' own grouping."""
+
+MIN_DRAWS = 4
+"""Such draws an epoch at least: of a small data set sorted as a whole, no two steps would be alike."""
 
 STEPS_MIXED = 4
 """Neighbouring steps that share their rows out at random: see `StepLengthGroupedSampler`."""
@@ -16,7 +19,7 @@ STEPS_MIXED = 4
 class StepLengthGroupedSampler(Sampler[int]):
     """Rows of similar length in one step, in an order that follows from seed and epoch alone.
 
-    transformers' LengthGroupedSampler sorts the rows of 50 steps and takes them from the longest to the
+    transformers' LengthGroupedSampler sorts the rows of many steps and takes them from the longest to the
     shortest, so that neither the order of the steps is random nor what is in them: rows of one length may be
     of one family, such as the questions about one paragraph. Here the steps come in random order, and a
     row's step is drawn from a few neighbouring ones.
@@ -44,9 +47,10 @@ class StepLengthGroupedSampler(Sampler[int]):
         # Not torch's random state, which a run that goes on in the middle of an epoch can no longer know.
         random = torch.Generator().manual_seed(self._seed + self._epoch)
         shuffled = _shuffled(range(len(self._lengths)), random)
+        num_sorted = min(MAX_STEPS_SORTED, len(shuffled) // (MIN_DRAWS * self._step_size))
         steps = [
             self._by_length(step)
-            for drawn in _parts(shuffled, STEPS_SORTED * self._step_size)
+            for drawn in _parts(shuffled, max(1, num_sorted) * self._step_size)
             for mixed in _parts(self._by_length(drawn), STEPS_MIXED * self._step_size)
             for step in _parts(_shuffled(mixed, random), self._step_size)
         ]
