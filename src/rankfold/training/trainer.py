@@ -23,7 +23,7 @@ from rankfold.training.continuation import Continuation
 from rankfold.training.deepspeed import give_back_weights
 from rankfold.training.flops import peak_flops, training_flops
 from rankfold.training.label_smoothing import smoothed
-from rankfold.training.sampler import StepLengthGroupedSampler
+from rankfold.training.sampler import EpochLengthGroupedSampler
 from rankfold.training.throughput import WORK, Batch, CountingCollator, Rows, Throughput, Work
 from rankfold.training.validation import Validation
 
@@ -79,7 +79,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         self._save_total_limit = save_total_limit
         self._validation = validation
         self._lifeline = lifeline or Lifeline()
-        self._length_grouped: StepLengthGroupedSampler | None = None
+        self._length_grouped: EpochLengthGroupedSampler | None = None
         self._checkpoint: Path | None = None
         self._earlier = Continuation()
         self._started = time.monotonic()
@@ -170,9 +170,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         sampler: Sampler[int] | None = super()._get_train_sampler(train_dataset)
         if isinstance(sampler, LengthGroupedSampler):
-            # Its batch size is what one rank takes in a step.
-            step_size = sampler.batch_size * self.args.world_size
-            sampler = StepLengthGroupedSampler(step_size, sampler.lengths, self.args.data_seed)
+            sampler = EpochLengthGroupedSampler(sampler.batch_size, sampler.lengths, self.args.data_seed)
             self._length_grouped = sampler
         return sampler
 
