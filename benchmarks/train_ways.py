@@ -234,6 +234,7 @@ def our_trainer(
         loss=task.loss,
         num_items=task.num_items,
         shifts_labels=task.auto_class == "AutoModelForCausalLM",
+        loss_couples_rows=task.loss_couples_rows,
         train_dataset=rows_of(features),
         data_collator=lambda rows: task.collate(rows, setup.tokenizer),
         head_learning_rate=recipe.train.head_learning_rate,

@@ -99,6 +99,8 @@ class Task(ABC, Generic[ExampleT]):
         peft_task_type: PEFT's name for the task.
         unit_name: What one row of the evaluation is called in progress and messages.
         example_type: What the reader of this task's data yields.
+        loss_couples_rows: What a row learns depends on the others of its batch, such as those it is to differ
+            from. Otherwise a step's rows may be in any of its batches, and are sorted by length.
         merge_settings: Fields of the recipe's `evaluation` that only `merge` and `metrics` read.
         facts: What is known of the task without importing it.
     """
@@ -107,6 +109,7 @@ class Task(ABC, Generic[ExampleT]):
     peft_task_type: ClassVar[str]
     unit_name: ClassVar[Literal["window", "text"]] = "text"
     example_type: type[ExampleT]
+    loss_couples_rows: ClassVar[bool] = False
     merge_settings: ClassVar[frozenset[str]] = frozenset({"num_bootstrap_resamples"})
     facts: ClassVar[TaskFacts]
 

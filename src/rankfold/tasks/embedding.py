@@ -37,6 +37,7 @@ class Embedding(Task[TextPairExample]):
     peft_task_type = "FEATURE_EXTRACTION"
     unit_name = "text"
     example_type = TextPairExample
+    loss_couples_rows = True
     merge_settings = frozenset({"num_bootstrap_resamples"})
     facts = BUILT_IN["embedding"][1]
 

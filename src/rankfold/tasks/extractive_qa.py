@@ -27,7 +27,12 @@ from rankfold.task_facts import BUILT_IN
 from rankfold.tasks.base import Merged, RecordedExamples, Row, Task
 
 if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_POSITIONS = {"start_logits": "start_positions", "end_logits": "end_positions"}
+"""What is learned of each of a model's outputs."""
 
 
 class ExtractiveQA(Task[QuestionExample]):
@@ -104,9 +109,26 @@ class ExtractiveQA(Task[QuestionExample]):
         # On the left, padding moves every token to the right.
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])
         shift = inputs["input_ids"].shape[1] - lengths if tokenizer.padding_side == "left" else 0
-        for name in ("start_positions", "end_positions"):
+        for name in _POSITIONS.values():
             inputs[name] = torch.tensor([row[name] for row in rows]) + shift
         return inputs
+
+    def loss(self, model: Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
+        """The mean cross entropy of starts and ends over each window's tokens.
+
+        A model's own gives padding a share of the probability too, so that a window's loss depends on which
+        others are in its batch.
+        """
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        output = model(**{name: value for name, value in batch.items() if name not in _POSITIONS.values()})
+        is_padding = batch["attention_mask"] == 0
+        losses = [
+            cross_entropy(output[of].float().masked_fill(is_padding, float("-inf")), batch[positions])
+            for of, positions in _POSITIONS.items()
+        ]
+        return torch.stack(losses).mean(), output
 
     def predict(
         self,

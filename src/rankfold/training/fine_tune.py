@@ -102,6 +102,7 @@ def fine_tune(
         loss=loss,
         num_items=task.num_items,
         shifts_labels=_shifts_labels(task),
+        loss_couples_rows=task.loss_couples_rows,
         train_dataset=features,
         # No lambda: where a loader's processes are not forked, it travels to them as a pickle.
         data_collator=partial(task.collate, tokenizer=tokenizer),

@@ -12,7 +12,6 @@ from torch.nn import Module
 from torch.optim import Optimizer
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from rankfold import checkpoints
 from rankfold.distributed import agree
@@ -23,7 +22,7 @@ from rankfold.training.continuation import Continuation
 from rankfold.training.deepspeed import give_back_weights
 from rankfold.training.flops import peak_flops, training_flops
 from rankfold.training.label_smoothing import smoothed
-from rankfold.training.sampler import EpochLengthGroupedSampler
+from rankfold.training.sampler import EpochSampler, training_sampler
 from rankfold.training.throughput import WORK, Batch, CountingCollator, Rows, Throughput, Work
 from rankfold.training.validation import Validation
 
@@ -42,6 +41,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         num_items: How many items the loss of a batch is a mean over.
         data_collator: Makes a batch of rows.
         shifts_labels: Each position predicts the next one's label, as in a causal language model.
+        loss_couples_rows: See `Task`.
         head_learning_rate: For parameters that the model's files did not hold.
         save_total_limit: Whole checkpoints to keep; the Trainer's own rotation counts broken ones too.
         lifeline: Says when to stop.
@@ -53,6 +53,7 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         loss: Loss,
         num_items: Callable[[Batch], int],
         shifts_labels: bool,
+        loss_couples_rows: bool,
         data_collator: Callable[[Rows], Batch],
         head_learning_rate: float | None,
         new_parameters: frozenset[str],
@@ -79,7 +80,8 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         self._save_total_limit = save_total_limit
         self._validation = validation
         self._lifeline = lifeline or Lifeline()
-        self._length_grouped: EpochLengthGroupedSampler | None = None
+        self._loss_couples_rows = loss_couples_rows
+        self._sampler: EpochSampler | None = None
         self._checkpoint: Path | None = None
         self._earlier = Continuation()
         self._started = time.monotonic()
@@ -167,19 +169,17 @@ class FineTuningTrainer(Trainer):  # type: ignore[misc]
         super().log(logs if speed is None else {**logs, "tokens_per_second": speed}, start_time)
         self.state.log_history[-1].pop("tokens_per_second", None)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        sampler: Sampler[int] | None = super()._get_train_sampler(train_dataset)
-        if isinstance(sampler, LengthGroupedSampler):
-            sampler = EpochLengthGroupedSampler(sampler.batch_size, sampler.lengths, self.args.data_seed)
-            self._length_grouped = sampler
-        return sampler
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        self._sampler = training_sampler(rows, self.args, loss_couples_rows=self._loss_couples_rows)
+        return self._sampler
 
     def _run_epoch(self, *, epoch: int, **options: Any) -> None:
         # Before the loader is iterated, which gives its processes what the collator is then.
         self._collator.epoch = epoch
-        if self._length_grouped is not None:
+        if self._sampler is not None:
             # In an epoch that is taken up in its middle, the Trainer does not reach it on several ranks.
-            self._length_grouped.set_epoch(epoch)
+            self._sampler.set_epoch(epoch)
         # From a checkpoint at which training had ended the Trainer would make a step more.
         if not self.control.should_training_stop:
             super()._run_epoch(epoch=epoch, **options)

@@ -60,6 +60,7 @@ def trained(
         loss=loss,
         num_items=TASK.num_items,
         shifts_labels=False,
+        loss_couples_rows=False,
         train_dataset=rows,
         data_collator=lambda rows: TASK.collate(rows, TOKENIZER),
         callbacks=[AskToStop(lifeline, stop_after)],

@@ -88,7 +88,9 @@ def model_for(task: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     }[task](config)
 
 
-def curve(folder: Path, case: str, *, accumulated: int, batch_size: int = 1) -> list[float]:
+def curve(
+    folder: Path, case: str, *, accumulated: int, batch_size: int = 1, loss_couples_rows: bool = False
+) -> list[float]:
     """The losses of a training, by step."""
     task_name, strategy, settings = CASES[case]
     task, tokenizer = load_task(task_name), chat_tokenizer()
@@ -116,6 +118,7 @@ def curve(folder: Path, case: str, *, accumulated: int, batch_size: int = 1) -> 
         loss=task.loss,
         num_items=task.num_items,
         shifts_labels=task_name == "generative_ner",
+        loss_couples_rows=loss_couples_rows,
         train_dataset=rows,
         data_collator=lambda rows: task.collate(rows, tokenizer),
         head_learning_rate=None,

@@ -48,6 +48,7 @@ def trainer(
         loss=lambda model, batch: (model(**batch)["loss"], None),
         num_items=lambda batch: len(batch["x"]),
         shifts_labels=False,
+        loss_couples_rows=False,
         train_dataset=[line(row) for row in range(num_rows)],
         data_collator=lambda rows: {"x": torch.stack([row["x"] for row in rows])},
         callbacks=[*callbacks],

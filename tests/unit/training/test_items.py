@@ -1,6 +1,7 @@
 """A step learns the mean over all of its items, however they lie on ranks and in accumulated batches."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,23 @@ def test_four_ranks_learn_what_one_learns_from_four_accumulated_batches(
     assert alone[-1] != pytest.approx(alone[0], rel=10 * TOLERANCE)
 
 
-@pytest.mark.parametrize("case", ["generative_ner", "token_classification", "smoothed tokens"])
+@pytest.mark.parametrize(
+    "case", ["generative_ner", "token_classification", "extractive_qa", "smoothed tokens"]
+)
 def test_accumulated_batches_learn_what_one_large_batch_learns(case: str, tmp_path: Path) -> None:
     apart = curve(tmp_path / "apart", case, accumulated=BATCHES)
     whole = curve(tmp_path / "whole", case, accumulated=1, batch_size=BATCHES)
     assert apart == pytest.approx(whole, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("case", ["generative_ner", "extractive_qa", "smoothed classes"])
+def test_a_step_whose_rows_are_sorted_learns_what_it_learned_in_random_order(
+    case: str, tmp_path: Path
+) -> None:
+    curve_of = partial(curve, case=case, accumulated=BATCHES // 2, batch_size=2)
+    ordered = curve_of(tmp_path / "sorted")
+    as_drawn = curve_of(tmp_path / "as drawn", loss_couples_rows=True)
+    assert ordered == pytest.approx(as_drawn, rel=TOLERANCE)
 
 
 def output_and_batch(num_items: int) -> tuple[Any, dict[str, torch.Tensor]]:

@@ -87,7 +87,8 @@ class Train(Section):
     )
     train_sampling_strategy: Literal["random", "group_by_length"] = Field(
         "random",
-        description="`group_by_length` batches examples of similar length, which wastes less on padding.",
+        description="`random` deals out each step's examples sorted by length. `group_by_length` draws steps "
+        "of similar length, which wastes still less on padding, but makes steps less alike.",
     )
     logging_steps: PositiveInt = Field(10, description="Log the loss every so many steps.")
     save_steps: PositiveInt = Field(500, description="Write a checkpoint every so many steps.")
