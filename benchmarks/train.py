@@ -9,8 +9,7 @@ generates one text at a time; once more recomputing activations, which TRL's SFT
 otherwise. Both use transformers' Trainer as it is, in float32.
 All ways learn the same examples in each step. "Ours, same arithmetic" only drops what is not needed: padding,
 by smaller batches of which a step accumulates several, and the logits of prompts. "Ours" then trains as the
-shipped recipes do: in bfloat16 autocast; question answering also without dropout in MiniLM's attention and
-with a larger learning rate for the new head, the language model with bfloat16 weights, attention as plain
+shipped recipes do: in bfloat16 autocast, the language model also with bfloat16 weights, attention as plain
 products, and batches of 8.
 
 Each way is a process of its own. They take turns, a step each, the one that has done the smallest part of

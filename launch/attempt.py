@@ -17,7 +17,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from launch import batch_output
 from launch.attempts import (
     TRIED_AGAIN,
     Attempt,
@@ -29,12 +28,13 @@ from launch.attempts import (
     progress_of,
     read_attempts,
 )
-from launch.failures import Evidence, hung_ranks, ranks_of, settle_ranks, why
 from launch.new_run import code_changed
 from launch.plan import Plan, PlannedJob
-from launch.slurm import AccountedJob, accounted_attempts, shown_job
-from launch.slurm_states import batch_text
+from launch.slurm import batch_output
+from launch.slurm.answers import AccountedJob, accounted_attempts, shown_job
+from launch.slurm.states import batch_text
 from launch.states import FINAL, JobState, RankState, State, read_job_state, read_json
+from launch.why.failures import Evidence, hung_ranks, ranks_of, settle_ranks, why
 from rankfold.errors import EXIT_INTERRUPTED, EXIT_OPERATIONAL, OperationalError, RankfoldError
 from rankfold.run_folder import RunFolder
 

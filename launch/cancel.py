@@ -8,11 +8,10 @@ import socket
 import time
 
 from launch.attempts import Ending, end_attempt, read_attempts
-from launch.failures import settle_ranks
 from launch.plan import Plan
 from launch.processes import end_group
-from launch.slurm import cancel_jobs, queued_jobs
-from launch.slurm_states import user_name
+from launch.slurm.answers import cancel_jobs, queued_jobs
+from launch.slurm.states import user_name
 from launch.states import (
     FINAL,
     DriverState,
@@ -23,6 +22,7 @@ from launch.states import (
     read_json,
 )
 from launch.status import JobStatus, RunStatus, read_status
+from launch.why.failures import settle_ranks
 from rankfold import atomic
 from rankfold.errors import UserError
 from rankfold.run_folder import RunFolder

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from launch.batch import Batch, batch_script, batches, rank_command
-from launch.memory_text import deepspeed_lines, memory_json, memory_lines
+from launch.memory.text import deepspeed_lines, memory_json, memory_lines
 from launch.plan import Plan, PlannedJob
 from launch.planning import Planned
+from launch.slurm.batch import Batch, batch_script, batches, rank_command
 from launch.tables import BOLD, DIM, YELLOW, shortened, styled, table
 from rankfold.run_folder import RunFolder
 from rankfold.task_facts import task_facts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from launch.machine import Machine, this_machine
 from launch.plan import Cluster, Plan, make_plan, training_set_size
-from launch.profiles import ClusterProfile, load_profile
+from launch.profiles.profile import ClusterProfile, load_profile
 from rankfold.errors import DataError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def plan_recipe(
 
 
 def _chosen(cluster: ClusterChoice) -> Cluster:
-    from launch.slurm import slurm_answers
+    from launch.slurm.answers import slurm_answers
 
     if cluster != "auto":
         return cluster

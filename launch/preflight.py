@@ -10,7 +10,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from launch.model_files import read_model_type
+from launch.memory.model_files import read_model_type
 from rankfold.errors import ModelError, UserError
 from rankfold.modeling import liger
 from rankfold.recipe.schema import HUB_PREFIX, PACKAGE_PREFIX, RUN_PREFIX, Model, Recipe

@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from launch.attempts import Ending, end_attempt, read_attempts
-from launch.failures import settle_ranks
 from launch.new_run import code_changed
 from launch.plan import Plan, PlannedJob
 from launch.processes import end_group
 from launch.runs import name_for_commands, was_started
 from launch.runs_lock import submitting
-from launch.slurm_states import AT_WORK, WAITING
+from launch.slurm.states import AT_WORK, WAITING
 from launch.states import (
     FINAL,
     JobState,
@@ -27,11 +26,12 @@ from launch.states import (
     read_rank_states,
 )
 from launch.status import read_status
+from launch.why.failures import settle_ranks
 from rankfold.errors import OperationalError, UserError
 from rankfold.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from launch.profiles import ClusterProfile
+    from launch.profiles.profile import ClusterProfile
 
 RANK_PATIENCE_S = 5.0
 QUEUE_PATIENCE_S = 60.0
@@ -105,7 +105,7 @@ def _check_ended(run: RunFolder) -> None:
 
 
 def _drive(run: RunFolder, plan: Plan, missing: Collection[str]) -> int:
-    from launch.local import start_driver
+    from launch.local.driver import start_driver
 
     for job in plan.jobs:
         _close(run, job)
@@ -116,8 +116,8 @@ def _drive(run: RunFolder, plan: Plan, missing: Collection[str]) -> int:
 
 
 def _submit(run: RunFolder, plan: Plan, missing: Collection[str]) -> dict[str, str]:
-    from launch.slurm import slurm_answers
-    from launch.submission import submit_plan
+    from launch.slurm.answers import slurm_answers
+    from launch.slurm.submission import submit_plan
 
     if not slurm_answers():
         raise UserError(
@@ -140,7 +140,7 @@ def _empty_queue(ids: list[str]) -> None:
     Raises:
         OperationalError: Slurm does not answer, or takes longer than QUEUE_PATIENCE_S.
     """
-    from launch.slurm import cancel_jobs, queued_jobs
+    from launch.slurm.answers import cancel_jobs, queued_jobs
 
     deadline = time.monotonic() + QUEUE_PATIENCE_S
     while left := {one: job.state for one, job in queued_jobs(ids).items() if job.state in WAITING + AT_WORK}:
@@ -188,7 +188,7 @@ def _lives_here(rank: RankState) -> bool:
 
 
 def _stored_profile(run: RunFolder) -> ClusterProfile:
-    from launch.profiles import ClusterProfile, load_profile
+    from launch.profiles.profile import ClusterProfile, load_profile
 
     stored = read_json(run.profile)
     return load_profile(None) if stored is None else ClusterProfile.from_json(stored)

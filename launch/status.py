@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from launch.attempts import Attempt, Ending, read_attempts
-from launch.batch_output import ended_by_slurm, last_attempt
 from launch.plan import Plan, PlannedJob
-from launch.queue_reasons import NEVER, reason_words
-from launch.slurm import QueuedJob
-from launch.slurm_states import SlurmAnswers, ask_slurm, batch_text, join
+from launch.slurm.answers import QueuedJob
+from launch.slurm.batch_output import ended_by_slurm, last_attempt
+from launch.slurm.queue_reasons import NEVER, reason_words
+from launch.slurm.states import SlurmAnswers, ask_slurm, batch_text, join
 from launch.states import (
     FINAL,
     DriverState,

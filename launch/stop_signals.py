@@ -14,7 +14,7 @@ from types import FrameType
 
 from launch.attempts import read_attempts
 from launch.plan import Plan
-from launch.profiles import ClusterProfile
+from launch.profiles.profile import ClusterProfile
 from launch.states import read_json
 from rankfold.lifeline import Lifeline
 from rankfold.run_folder import RunFolder

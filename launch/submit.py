@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch import preflight, submission
+from launch import preflight
 from launch.fetch import ensure_fetched
-from launch.local import start_driver
+from launch.local.driver import start_driver
 from launch.new_run import create_run
 from launch.planning import Planned
 from launch.runs import STOPPED, Twin, find_twin
 from launch.runs_lock import submitting
-from launch.slurm import slurm_answers
+from launch.slurm import submission
+from launch.slurm.answers import slurm_answers
 from launch.states import State, mark_cancelled, read_driver_state, read_json
 from rankfold.errors import OperationalError, UserError
 from rankfold.run_folder import RunFolder
@@ -108,8 +109,8 @@ def ask_slurm(planned: Planned, runs_folder: Path) -> tuple[str, ...]:
         UserError: Slurm would refuse a job, or never run it, or would misread the folder's name.
         OperationalError: Slurm does not answer.
     """
-    from launch.limits import limit_problems
-    from launch.site import read_site
+    from launch.slurm.limits import limit_problems
+    from launch.slurm.site import read_site
 
     plan, profile = planned.plan, planned.profile
     if plan.cluster != "slurm":

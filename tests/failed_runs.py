@@ -6,12 +6,12 @@ from typing import Any
 import yaml
 
 from launch.attempts import Attempt, Cause, write_attempts
-from launch.diagnose import diagnose
-from launch.diagnosis import Diagnosis
 from launch.machine import Machine
 from launch.plan import make_plan
 from launch.processes import Process
 from launch.states import JobState, RankState
+from launch.why.diagnose import diagnose
+from launch.why.diagnosis import Diagnosis
 from rankfold import atomic
 from rankfold.run_folder import RunFolder
 

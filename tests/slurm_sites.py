@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from launch.site import Site, parse_site
+from launch.slurm.site import Site, parse_site
 
 ANSWERS = Path(__file__).parent / "slurm_answers"
 

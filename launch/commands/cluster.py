@@ -51,19 +51,19 @@ launch cluster down
 
 
 def run(chosen: Namespace) -> int:
-    from launch import cluster
+    from launch.slurm import devcluster
 
     options = _options(chosen)
     if options and chosen.action != "up":
         chosen.parser.error(f"{options[0]} is for `up` only")
     if chosen.action == "up":
-        cluster.start(chosen.name, options)
+        devcluster.start(chosen.name, options)
     elif chosen.action == "down":
-        cluster.stop(chosen.name)
+        devcluster.stop(chosen.name)
     elif chosen.action == "env":
-        _print_environment(cluster.environment(chosen.name), as_json=chosen.json)
+        _print_environment(devcluster.environment(chosen.name), as_json=chosen.json)
         return 0
-    state = cluster.read_state(chosen.name)
+    state = devcluster.read_state(chosen.name)
     if chosen.json:
         print_json({key: getattr(state, key) for key in ("name", "state", "slurm_conf", "daemons")})
     else:

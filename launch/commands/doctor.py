@@ -10,7 +10,7 @@ from launch.output import print_json, print_lines, uses_color
 
 if TYPE_CHECKING:
     from launch.arguments import Commands
-    from launch.profiles import ClusterProfile
+    from launch.profiles.profile import ClusterProfile
 
 
 def add(commands: Commands) -> None:
@@ -50,9 +50,9 @@ launch doctor --profile mylab --json
 
 
 def run(chosen: Namespace) -> int:
-    from launch.doctor import ProbeWish, diagnose
-    from launch.doctor_text import diagnosis_lines
-    from launch.profile_text import profile_file, write_profile
+    from launch.doctor.findings import ProbeWish, diagnose
+    from launch.doctor.text import diagnosis_lines
+    from launch.profiles.text import profile_file, write_profile
     from launch.runs import runs_folder
 
     file = profile_file(chosen.write, force=chosen.force) if chosen.write else None
@@ -73,7 +73,7 @@ def run(chosen: Namespace) -> int:
 def _profile(chosen: Namespace) -> ClusterProfile:
     from dataclasses import replace
 
-    from launch.profiles import load_profile
+    from launch.profiles.profile import load_profile
 
     profile = load_profile(chosen.profile)
     if chosen.partition is None:

@@ -27,9 +27,9 @@ launch why recipes/quickstart.yaml --json
 
 
 def run(chosen: Namespace) -> int:
-    from launch.diagnose import diagnose
-    from launch.diagnosis_text import diagnosis_lines
     from launch.runs import find_run, name_for_commands, runs_folder
+    from launch.why.diagnose import diagnose
+    from launch.why.text import diagnosis_lines
 
     run = find_run(chosen.run, runs_folder(chosen.runs_dir))
     diagnosis = diagnose(run, name_for_commands(run))

@@ -23,8 +23,8 @@ from tiny_runs import entities_file
 
 from launch.new_run import create_run
 from launch.planning import Planned, plan_recipe
+from launch.slurm.submission import submit_plan
 from launch.states import FINAL
-from launch.submission import submit_plan
 from rankfold.checkpoints import COMPLETE_MARKER
 from rankfold.run_folder import RunFolder
 from rankfold.stages.prepare import prepare

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from clusters import Cluster, wait_until
 
-from launch import submission
 from launch.attempts import read_attempts
 from launch.job import RankJob
 from launch.machine import Machine
 from launch.plan import Plan, PlannedJob, make_plan
-from launch.profiles import ClusterProfile
+from launch.profiles.profile import ClusterProfile
+from launch.slurm import submission
 from launch.states import FINAL, mark_pending, read_job_state, read_json
 from launch.status import RunStatus, read_status
 from rankfold import atomic
@@ -284,7 +284,8 @@ def test_a_job_may_submit_a_run_without_handing_on_what_it_asked_for(submitter: 
     program.write_text(
         "import sys; from pathlib import Path\n"
         "from launch.plan import Plan; from launch.states import read_json\n"
-        "from launch.profiles import ClusterProfile; from launch.submission import submit_plan\n"
+        "from launch.profiles.profile import ClusterProfile\n"
+        "from launch.slurm.submission import submit_plan\n"
         "from rankfold.run_folder import RunFolder\n"
         "run = RunFolder(Path(sys.argv[1]))\n"
         "submit_plan(run, Plan.from_json(read_json(run.plan)), ClusterProfile())\n"

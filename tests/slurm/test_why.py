@@ -16,9 +16,9 @@ from clusters import Cluster, wait_until
 from commands import read
 
 from launch.plan import Plan, PlannedJob
-from launch.profiles import ClusterProfile
+from launch.profiles.profile import ClusterProfile
+from launch.slurm.submission import submit_plan
 from launch.states import mark_pending
-from launch.submission import submit_plan
 from rankfold import atomic
 from rankfold.run_folder import RunFolder
 

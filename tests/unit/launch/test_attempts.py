@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_slurm import FakeSlurm
 
-from launch import attempt, batch_output
+from launch import attempt
 from launch.attempts import (
     Attempt,
     Cause,
@@ -17,12 +17,13 @@ from launch.attempts import (
     read_attempts,
     write_attempts,
 )
-from launch.failures import Evidence, Exit, cause_of, hung_ranks, why
 from launch.new_run import digest_now
 from launch.plan import Plan, PlannedJob
 from launch.processes import Process
+from launch.slurm import batch_output
 from launch.states import JobState, RankState, State, read_job_state, read_json
 from launch.stop_signals import TIME_LIMIT
+from launch.why.failures import Evidence, Exit, cause_of, hung_ranks, why
 from rankfold import atomic
 from rankfold.errors import EXIT_INTERRUPTED
 from rankfold.run_folder import RunFolder

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from conftest import skip_unless_ci
 
-from launch.batch import Batch, batch_script, batches
 from launch.machine import Machine
 from launch.plan import Plan, make_plan
-from launch.profiles import ClusterProfile
+from launch.profiles.profile import ClusterProfile
+from launch.slurm.batch import Batch, batch_script, batches
 from rankfold.run_folder import RunFolder
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from launch import cluster
 from launch.cli import main
+from launch.slurm import devcluster
 
 STATUS = """\
 echo "$2 is up in /var/lib/devcluster/$2"
@@ -30,7 +30,7 @@ Script = Callable[..., Path]
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
     """Write what each command of the script does; its arguments are kept in the file that is returned."""
     file = tmp_path / "devcluster"
-    monkeypatch.setattr(cluster, "SCRIPT", file)
+    monkeypatch.setattr(devcluster, "SCRIPT", file)
 
     def write(*, up: str = "", down: str = "", status: str = STATUS, env: str = ENV) -> Path:
         said = tmp_path / "said"
@@ -141,21 +141,20 @@ def test_options_of_up_are_refused_elsewhere(script: Script, capsys: pytest.Capt
 def test_without_the_script_it_says_where_it_comes_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cluster, "SCRIPT", tmp_path / "absent")
+    monkeypatch.setattr(devcluster, "SCRIPT", tmp_path / "absent")
     assert main(["cluster", "up"]) == 2
     assert "checkout" in capsys.readouterr().err
 
 
 def test_the_script_is_where_the_package_looks_for_it() -> None:
-    assert os.access(cluster.SCRIPT, os.X_OK)
+    assert os.access(devcluster.SCRIPT, os.X_OK)
 
 
 def test_an_interrupted_start_waits_until_the_script_has_cleaned_up(script: Script, tmp_path: Path) -> None:
     cleaned = tmp_path / "cleaned"
     script(up=f"trap 'sleep 0.6; touch {cleaned}; exit 130' INT; touch {tmp_path}/ready; read -t 20 <> <(:)")
-    code = (
-        f"from launch import cluster; cluster.SCRIPT = __import__('pathlib').Path({str(cluster.SCRIPT)!r})\n"
-    )
+    code = "from pathlib import Path; from launch.slurm import devcluster\n"
+    code += f"devcluster.SCRIPT = Path({str(devcluster.SCRIPT)!r})\n"
     code += "from launch.cli import main; raise SystemExit(main(['cluster', 'up']))"
     with subprocess.Popen(
         [sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE

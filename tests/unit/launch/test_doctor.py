@@ -16,14 +16,14 @@ import yaml
 from slurm_sites import site
 
 from launch.cli import main
-from launch.doctor import Diagnosis, Finding
-from launch.doctor_cluster import cluster_findings
-from launch.doctor_job import ProbeResult, probe_script, run_probe, sbatch_command
-from launch.doctor_nodes import gpu_memory_gb, node_findings
-from launch.doctor_text import diagnosis_lines
-from launch.profile_text import profile_file, profile_lines, write_profile
-from launch.profiles import ClusterProfile, load_profile
-from launch.site import Partition, Site
+from launch.doctor.cluster import cluster_findings
+from launch.doctor.findings import Diagnosis, Finding
+from launch.doctor.job import ProbeResult, probe_script, run_probe, sbatch_command
+from launch.doctor.nodes import gpu_memory_gb, node_findings
+from launch.doctor.text import diagnosis_lines
+from launch.profiles.profile import ClusterProfile, load_profile
+from launch.profiles.text import profile_file, profile_lines, write_profile
+from launch.slurm.site import Partition, Site
 from rankfold.errors import OperationalError, UserError
 
 ALPINE = site("24.05")
@@ -306,7 +306,7 @@ def test_two_probes_meet_through_a_folder_and_report_each_other(tmp_path: Path) 
     (tmp_path / "greeting.txt").write_text("hello")
     probes = [
         subprocess.Popen(
-            [sys.executable, "-m", "launch.doctor_probe", str(tmp_path), "20"],
+            [sys.executable, "-m", "launch.doctor.probe", str(tmp_path), "20"],
             env={**os.environ, "SLURMD_NODENAME": node, "SLURM_NNODES": "2"},
             stdout=subprocess.PIPE,
             text=True,
@@ -324,7 +324,7 @@ def test_two_probes_meet_through_a_folder_and_report_each_other(tmp_path: Path) 
 
 
 def test_a_probe_that_does_not_see_the_folder_prints_its_report(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "launch.doctor_probe", str(tmp_path / "missing"), "1"]
+    command = [sys.executable, "-m", "launch.doctor.probe", str(tmp_path / "missing"), "1"]
     line = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "No such file" in json.loads(line.removeprefix("launch doctor: "))["folder_error"]
 
@@ -376,7 +376,7 @@ def fake_slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
             return subprocess.CompletedProcess(command, int(failed), "" if failed else said, said)
 
         monkeypatch.setattr("subprocess.run", run)
-        monkeypatch.setattr("launch.doctor_job.POLL_S", 0)
+        monkeypatch.setattr("launch.doctor.job.POLL_S", 0)
         return commands
 
     return pretend
@@ -385,7 +385,7 @@ def fake_slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 def test_a_job_that_never_starts_is_cancelled_and_leaves_nothing(
     tmp_path: Path, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("launch.doctor_job.END_S", 0.01)
+    monkeypatch.setattr("launch.doctor.job.END_S", 0.01)
     commands = fake_slurm({"sbatch": "7;dev\n", "squeue": "PENDING|Priority|\n"})
     runs = tmp_path / "runs"
     brought = run_probe(ClusterProfile(), runs_folder=runs, nodes=2, gpus=0, wait_s=0)
@@ -404,13 +404,13 @@ def test_a_job_that_sbatch_refuses_is_told_with_its_words(tmp_path: Path, fake_s
 def test_an_interrupted_probe_cancels_its_job(
     tmp_path: Path, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("launch.doctor_job.END_S", 0.01)
+    monkeypatch.setattr("launch.doctor.job.END_S", 0.01)
     commands = fake_slurm({"sbatch": "7\n", "squeue": "RUNNING|None|n1\n"})
 
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("launch.doctor_job._watch", interrupt)
+    monkeypatch.setattr("launch.doctor.job._watch", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_probe(ClusterProfile(), runs_folder=tmp_path, nodes=2, gpus=0, wait_s=60)
     assert ["scancel", "7"] in commands
@@ -504,16 +504,16 @@ def test_a_profile_is_not_overwritten_without_being_told_to() -> None:
 def test_without_slurm_the_doctor_says_so_and_how_to_get_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("launch.slurm.slurm_answers", lambda: False)
-    monkeypatch.setattr("launch.doctor.slurm_answers", lambda: False)
+    monkeypatch.setattr("launch.slurm.answers.slurm_answers", lambda: False)
+    monkeypatch.setattr("launch.doctor.findings.slurm_answers", lambda: False)
     assert main(["doctor"]) == 2
     assert "launch cluster up" in capsys.readouterr().err
 
 
 @pytest.fixture
 def dev_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launch.doctor.slurm_answers", lambda: True)
-    monkeypatch.setattr("launch.doctor.read_site", lambda _: DEV)
+    monkeypatch.setattr("launch.doctor.findings.slurm_answers", lambda: True)
+    monkeypatch.setattr("launch.doctor.findings.read_site", lambda _: DEV)
 
 
 @pytest.mark.usefixtures("dev_slurm")

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from launch import local
 from launch.attempts import read_attempts
 from launch.cancel import cancel_run
-from launch.driving import Driver, MakeTask
 from launch.job import RankJob
+from launch.local import driver
+from launch.local.driving import Driver, MakeTask
 from launch.machine import Machine
 from launch.plan import Plan, PlannedJob
 from launch.processes import Process
@@ -249,7 +249,7 @@ def start_driver_process(run: RunFolder, stage: Stage) -> "subprocess.Popen[byte
     task = run.root / "make_task.pkl"
     cloudpickle_dump(task_maker(stage), task)
     code = (
-        "import pickle, sys, pathlib; from launch.local import drive; "
+        "import pickle, sys, pathlib; from launch.local.driver import drive; "
         "from rankfold.run_folder import RunFolder; root = pathlib.Path(sys.argv[1]); "
         "sys.exit(drive(RunFolder(root), pickle.loads((root / 'make_task.pkl').read_bytes())))"
     )
@@ -271,7 +271,7 @@ def test_a_driver_that_is_too_slow_to_start_is_ended_as_nobody_waits_for_it(
 
     monkeypatch.setattr(sys, "executable", str(slow))
     monkeypatch.setattr(subprocess, "Popen", Popen)
-    monkeypatch.setattr(local, "START_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(driver, "START_TIMEOUT_S", 0.0)
     with pytest.raises(OperationalError, match="the driver process did not start"):
-        local.start_driver(make_run())
+        driver.start_driver(make_run())
     assert started[0].returncode == -signal.SIGKILL

@@ -10,10 +10,10 @@ import transformers
 from models import recipe
 from transformers import AutoConfig, PreTrainedModel
 
-from launch.activations import activation_bytes, logit_bytes
-from launch.estimate import Estimate, estimate
-from launch.model_files import read_shape
-from launch.model_shape import Unknown
+from launch.memory.activations import activation_bytes, logit_bytes
+from launch.memory.estimate import Estimate, estimate
+from launch.memory.model_files import read_shape
+from launch.memory.model_shape import Unknown
 from rankfold.modeling.adapters import add_adapter, count_parameters
 from rankfold.modeling.freeze import freeze
 from rankfold.recipe.schema import Adapter, Distillation, Recipe

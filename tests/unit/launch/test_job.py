@@ -14,7 +14,7 @@ import pytest
 from launch import job as job_module
 from launch.attempts import Attempt, read_attempts, write_attempts
 from launch.job import Place, RankJob, redirected_to, timeout_s
-from launch.profiles import ClusterProfile
+from launch.profiles.profile import ClusterProfile
 from launch.states import RankState, read_job_state, read_json, read_rank_states
 from launch.stop_signals import CANCELLED, PREEMPTION, TIME_LIMIT, Reasons
 from rankfold import atomic

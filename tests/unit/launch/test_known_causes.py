@@ -9,7 +9,7 @@ from failed_runs import fail, rank, run_on_slurm, tell, traceback
 from fake_slurm import FakeSlurm
 
 from launch.attempts import Cause
-from launch.known_causes import KNOWN_CAUSES
+from launch.why.known_causes import KNOWN_CAUSES
 from rankfold import atomic
 from rankfold.run_folder import RunFolder
 

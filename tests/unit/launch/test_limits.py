@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from slurm_sites import site
 
-from launch.limits import limit_problems
 from launch.machine import Machine
 from launch.plan import Plan, make_plan
-from launch.profiles import ClusterProfile
+from launch.profiles.profile import ClusterProfile
+from launch.slurm.limits import limit_problems
 
 ALPINE = site("24.05")
 

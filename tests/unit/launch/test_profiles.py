@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.profiles import PACKAGED, ClusterProfile, load_profile
+from launch.profiles.profile import PACKAGED, ClusterProfile, load_profile
 from rankfold.errors import UserError
 
 

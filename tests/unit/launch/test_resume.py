@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
-from launch import local, new_run, resume, slurm, submission
+from launch import new_run, resume
 from launch.cli import main
 from launch.job import RankJob
+from launch.local import driver
 from launch.machine import Machine
 from launch.plan import Plan, make_plan
 from launch.processes import Process
-from launch.profiles import ClusterProfile
+from launch.profiles.profile import ClusterProfile
 from launch.resume import missing_jobs, resume_run
-from launch.slurm import QueuedJob
+from launch.slurm import answers, submission
+from launch.slurm.answers import QueuedJob
 from launch.snapshot import Code
 from launch.states import (
     DriverState,
@@ -89,7 +91,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[RunFolder]:
         runs.append(run)
         return 4711
 
-    monkeypatch.setattr(local, "start_driver", start)
+    monkeypatch.setattr(driver, "start_driver", start)
     return runs
 
 
@@ -206,8 +208,8 @@ class TestOnSlurm:
             return dict.fromkeys(only, "99")
 
         monkeypatch.setattr(submission, "submit_plan", submit_plan)
-        monkeypatch.setattr(slurm, "slurm_answers", lambda: True)
-        monkeypatch.setattr(slurm, "queued_jobs", lambda ids: {})
+        monkeypatch.setattr(answers, "slurm_answers", lambda: True)
+        monkeypatch.setattr(answers, "queued_jobs", lambda ids: {})
         return calls
 
     def test_missing_jobs_are_submitted_with_the_run_s_own_profile(
@@ -240,9 +242,9 @@ class TestOnSlurm:
                 del queue["7"]
 
         monkeypatch.setattr(
-            slurm, "queued_jobs", lambda ids: {one: queue[one] for one in ids if one in queue}
+            answers, "queued_jobs", lambda ids: {one: queue[one] for one in ids if one in queue}
         )
-        monkeypatch.setattr(slurm, "cancel_jobs", cancel)
+        monkeypatch.setattr(answers, "cancel_jobs", cancel)
         monkeypatch.setattr(resume, "QUEUE_POLL_S", 0.0)
         atomic.write_json(run.job_ids, {"prepare": "7", "evaluate-base-0": "8", "train": "9"})
         resume_run(run)
@@ -255,8 +257,8 @@ class TestOnSlurm:
         submitted: list[tuple[str, tuple[str, ...]]],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(slurm, "queued_jobs", lambda ids: {"7": QueuedJob("COMPLETING", "")})
-        monkeypatch.setattr(slurm, "cancel_jobs", lambda ids: None)
+        monkeypatch.setattr(answers, "queued_jobs", lambda ids: {"7": QueuedJob("COMPLETING", "")})
+        monkeypatch.setattr(answers, "cancel_jobs", lambda ids: None)
         monkeypatch.setattr(resume, "QUEUE_POLL_S", 0.0)
         monkeypatch.setattr(resume, "QUEUE_PATIENCE_S", 0.0)
         before = states(run)
@@ -266,7 +268,7 @@ class TestOnSlurm:
         assert (submitted, states(run)) == ([], before)
 
     def test_without_slurm_nothing_is_touched(self, run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(slurm, "slurm_answers", lambda: False)
+        monkeypatch.setattr(answers, "slurm_answers", lambda: False)
         before = states(run)
         with pytest.raises(UserError, match="Slurm does not answer here"):
             resume_run(run)
@@ -306,7 +308,7 @@ def test_of_a_real_run_only_the_damaged_unit_is_computed_again(
 
 CHEAP_DRIVER = """
 import pathlib, pickle, sys
-from launch.local import drive
+from launch.local.driver import drive
 from rankfold.run_folder import RunFolder
 root = pathlib.Path(sys.argv[1])
 sys.exit(drive(RunFolder(root), pickle.loads((root / "make_task.pkl").read_bytes())))
@@ -363,7 +365,7 @@ def test_a_run_whose_driver_was_killed_goes_on_where_it_was(
 
     run = make_run(evaluation={"shards": 1, "baseline": False})
     cloudpickle_dump(make_cheap_task, run.root / "make_task.pkl")
-    monkeypatch.setattr(local, "start_driver", start_cheap_driver)
+    monkeypatch.setattr(driver, "start_driver", start_cheap_driver)
     pid = start_cheap_driver(run)
     wait_until((run.root / "half of train").exists)
     [rank] = read_rank_states(run, "train", 1)

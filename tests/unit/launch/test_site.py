@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slurm_sites import recorded, site
 
-from launch.site import answer, gpus_of, minutes, parse_site, read_site
+from launch.slurm.site import answer, gpus_of, minutes, parse_site, read_site
 from rankfold.errors import OperationalError
 
 
@@ -135,8 +135,8 @@ def test_a_site_without_an_answering_sacctmgr_is_read_all_the_same(monkeypatch: 
             command, 1, "", "You are not running a supported accounting_storage"
         )
 
-    monkeypatch.setattr("launch.site.subprocess.run", fake)
-    monkeypatch.setattr("launch.site.shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("launch.slurm.site.subprocess.run", fake)
+    monkeypatch.setattr("launch.slurm.site.shutil.which", lambda name: f"/usr/bin/{name}")
     read = read_site("me")
     assert read.accounts == ()
     assert len(read.partitions) == 3

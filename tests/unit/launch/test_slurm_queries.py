@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 from fake_slurm import FakeSlurm
 
-from launch.queue_reasons import never_starts, reason_words
-from launch.slurm import AccountedJob, QueuedJob, accounted_attempts, cancel_jobs, queued_jobs, shown_job
+from launch.slurm.answers import (
+    AccountedJob,
+    QueuedJob,
+    accounted_attempts,
+    cancel_jobs,
+    queued_jobs,
+    shown_job,
+)
+from launch.slurm.queue_reasons import never_starts, reason_words
 from rankfold.errors import OperationalError
 
 SQUEUE = """\

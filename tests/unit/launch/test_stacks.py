@@ -1,6 +1,6 @@
 """Which rank stands elsewhere, from what faulthandler wrote."""
 
-from launch.stacks import Stack, hang_words, odd_ranks, read_stack
+from launch.why.stacks import Stack, hang_words, odd_ranks, read_stack
 
 WAITING = """\
 train starts as 1 of 4 ranks

@@ -12,8 +12,8 @@ from launch.machine import Machine
 from launch.plan import Plan, make_plan
 from launch.processes import Process
 from launch.runs import all_runs, find_run
-from launch.slurm import AccountedJob, QueuedJob
-from launch.slurm_states import SlurmAnswers
+from launch.slurm.answers import AccountedJob, QueuedJob
+from launch.slurm.states import SlurmAnswers
 from launch.states import DriverState, JobState, RankState, mark_pending, now, read_json
 from launch.status import read_all, read_status
 from launch.status_text import run_lines, runs_lines

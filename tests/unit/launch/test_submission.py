@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from fake_slurm import FakeSlurm
 
-from launch import submission
 from launch.machine import Machine
 from launch.plan import Plan, make_plan
-from launch.profiles import ClusterProfile
-from launch.slurm import slurm_answers
+from launch.profiles.profile import ClusterProfile
+from launch.slurm import submission
+from launch.slurm.answers import slurm_answers
 from launch.states import read_job_state, read_json
 from rankfold import atomic
 from rankfold.errors import OperationalError, UserError

@@ -12,8 +12,8 @@ from models import same_weights
 from tiny_runs import evaluate_all, finish, new_run, results
 
 import rankfold.modeling.earlier as earlier_module
-from launch.model_files import read_shape
-from launch.model_shape import Unknown
+from launch.memory.model_files import read_shape
+from launch.memory.model_shape import Unknown
 from launch.preflight import _model_problems
 from rankfold.earlier_runs import earlier_run
 from rankfold.errors import ModelError

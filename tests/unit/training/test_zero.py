@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from unit.training.strategies import train_each
 from unit.training.validated import prepared_run
 
-from launch.estimate import Memory, estimate
-from launch.model_shape import Unknown
+from launch.memory.estimate import Memory, estimate
+from launch.memory.model_shape import Unknown
 from rankfold.run_folder import RunFolder
 from rankfold.stages.inputs import recipe_and_task
 

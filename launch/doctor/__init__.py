@@ -1,0 +1,1 @@
+"""`launch doctor`: whether a cluster is fit for runs."""

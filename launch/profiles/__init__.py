@@ -1,0 +1,1 @@
+"""Cluster profiles: what differs between sites."""

@@ -1,0 +1,1 @@
+"""Slurm: what it answers, what it would never run, and handing jobs to it."""

@@ -1,0 +1,1 @@
+"""`launch why`: why a run failed, or what it waits for."""
