@@ -33,7 +33,7 @@ from typing import IO, Any, cast
 
 import torch
 import train_ways
-from train_ways import LEARNING_RATE, QA_BATCH, RECIPES, RECOMPUTING, TUTORIAL, WAYS, Job
+from train_jobs import LEARNING_RATE, QA_BATCH, RECIPES, RECOMPUTING, TUTORIAL, WAYS, Job
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from train_ways import LEARNING_RATE, TUTORIAL_LENGTH, WAYS, Job, padded
+from train_jobs import LEARNING_RATE, TUTORIAL_LENGTH, WAYS, Job
+from train_ways import padded
 
 
 @pytest.mark.parametrize("task", LEARNING_RATE)
