@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rankfold.data.features import Features
 from rankfold.data.sides import Splits
 from rankfold.data.splits import read_splits
@@ -23,8 +25,9 @@ TUTORIAL, RECOMPUTING, SAME, OURS = "tutorial", "tutorial, recomputing", "ours, 
 WAYS = {"qa": (TUTORIAL, SAME, OURS), "sft": (TUTORIAL, RECOMPUTING, SAME, OURS)}
 TUTORIAL_LENGTH = 384
 QA_BATCH = 12
-OUR_QA_ACCUMULATED = 4
-"""As many examples a step, but the longest of three is shorter than the longest of twelve."""
+OUR_QA_ACCUMULATED = 1 if torch.cuda.is_available() else 4
+"""As many examples a step, but the longest of three is shorter than the longest of twelve. Three keep a CPU busy,
+but no GPU."""
 SFT_BATCH, SFT_ACCUMULATED = 4, 4
 OUR_SFT_ACCUMULATED = 2
 """Of the shipped recipe's batches of 8: as many examples a step."""
