@@ -26,7 +26,7 @@ WAYS = {"qa": (TUTORIAL, SAME, OURS), "sft": (TUTORIAL, RECOMPUTING, SAME, OURS)
 TUTORIAL_LENGTH = 384
 QA_BATCH = 12
 OUR_QA_ACCUMULATED = 1 if torch.cuda.is_available() else 4
-"""As many examples a step, but the longest of three is shorter than the longest of twelve. Three keep a CPU busy,
+"""As many examples a step, but the longest of three is shorter than that of twelve. Three keep a CPU busy,
 but no GPU."""
 SFT_BATCH, SFT_ACCUMULATED = 4, 4
 OUR_SFT_ACCUMULATED = 2
