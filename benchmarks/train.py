@@ -8,9 +8,9 @@ collator. LoRA on a chat model: the tutorial takes one example a row, pads to th
 generates one text at a time; once more recomputing activations, which TRL's SFTConfig does unless told
 otherwise. Both use transformers' Trainer as it is, in float32.
 All ways learn the same examples in each step. "Ours, same arithmetic" only drops what is not needed: padding,
-by smaller batches of which a step accumulates several, and the logits of prompts. "Ours" then trains as the
-shipped recipes do: in bfloat16 autocast, the language model also with bfloat16 weights, attention as plain
-products, and batches of 8.
+by smaller batches of which a step accumulates several (also from the loss of question answering, in which
+transformers counts it), and the logits of prompts. "Ours" then trains in bfloat16 autocast, and the language
+model as its shipped recipe does: with bfloat16 weights, attention as plain products, and batches of 8.
 
 Each way is a process of its own. They take turns, a step each, the one that has done the smallest part of
 its training next, so that what else the machine does meets all alike. Without a GPU the clock is the

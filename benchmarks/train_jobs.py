@@ -106,6 +106,7 @@ class Setup:
 
 
 def set_up(job: Job) -> Setup:
+    """Read what the job's recipe names."""
     recipe = job.recipe()
     task = load_task(recipe.task)
     splits = read_splits(recipe, task.example_of)
